@@ -1,0 +1,22 @@
+// `npm test`: from a fresh clone to every check and every test. Arguments go to vitest.
+import { root, show } from './run.mjs';
+
+const must = async (what, command, args) => {
+  const code = await show(command, args);
+  if (code === 0) return;
+  console.error(`npm test: ${what} failed (exit ${code}). Without root and Docker: npm run test:unit`);
+  process.exit(1);
+};
+
+await must('npm ci', process.execPath, ['scripts/modules.mjs']);
+await must('preparing the lab', 'sh', ['test/lab/prepare.sh']);
+await must('the build', process.execPath, ['scripts/build.mjs']);
+
+// A failed check does not keep the tests from running; the tests come last because their count is the last line.
+const checks = await show(process.execPath, ['scripts/check.mjs']);
+const tests = await show(`${root}node_modules/.bin/vitest`, [
+  'run',
+  '--allowOnly=false',
+  ...process.argv.slice(2),
+]);
+process.exitCode = checks === 0 ? tests : 1;

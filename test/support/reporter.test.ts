@@ -1,0 +1,95 @@
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const reporter = join(root, 'test/support/reporter.ts');
+
+const planted = {
+  'mixed.test.ts': `
+    import { describe, expect, it } from 'vitest';
+    import { skipUnless } from '${join(root, 'test/support/skip.ts')}';
+    it('passes', () => {});
+    it('fails', () => { expect(1).toBe(2); });
+    it('skips itself', ({ skip }) => { skip('no Docker here'); });
+    it.skip('is skipped', () => {});
+    it.todo('is planned');
+    describe('with a tool', () => {
+      skipUnless(false, 'the tool is missing');
+      it('uses the tool', () => { throw new Error('it ran'); });
+    });
+    describe('without a tool', () => {
+      skipUnless(true, 'never');
+      it('runs', () => {});
+    });
+  `,
+  'hook.test.ts': `
+    import { beforeAll, describe, it } from 'vitest';
+    describe('a suite', () => {
+      beforeAll(() => { throw new Error('the hook broke'); });
+      it('never starts', () => {});
+    });
+  `,
+  'import.test.ts': `import './not-there.js';`,
+};
+
+describe('the reporter', () => {
+  let folder: string;
+
+  const runVitest = async (
+    ...files: string[]
+  ): Promise<{ lines: string[]; exitCode: number | undefined }> => {
+    const { stdout, exitCode } = await execa(
+      process.execPath,
+      [
+        join(root, 'node_modules/vitest/vitest.mjs'),
+        'run',
+        '--config',
+        'none.config.js',
+        '--reporter',
+        reporter,
+        ...files,
+      ],
+      { cwd: folder, reject: false, env: { NO_COLOR: '1', FORCE_COLOR: undefined } },
+    );
+    return { lines: stdout.split('\n'), exitCode };
+  };
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'airbundle-reporter-'));
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+    await writeFile(join(folder, 'none.config.js'), 'export default {};');
+    for (const [name, text] of Object.entries(planted)) await writeFile(join(folder, name), text);
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('names every skipped test with its reason and ends with the count', async () => {
+    const { lines, exitCode } = await runVitest('mixed');
+    expect(lines.slice(-5)).toEqual([
+      'skipped: mixed.test.ts > skips itself: no Docker here',
+      'skipped: mixed.test.ts > is skipped: no reason given',
+      'skipped: mixed.test.ts > is planned: still to be written',
+      'skipped: mixed.test.ts > with a tool > uses the tool: the tool is missing',
+      '2 passed, 1 failed, 4 skipped',
+    ]);
+    expect(exitCode).toBe(1);
+  });
+
+  it('counts a failed hook as failed, not only as skipped tests', async () => {
+    const { lines } = await runVitest('hook');
+    expect(lines.at(-1)).toBe('0 passed, 1 failed, 1 skipped');
+  });
+
+  it('counts a file that cannot be loaded as failed', async () => {
+    const { lines } = await runVitest('import');
+    expect(lines.at(-1)).toBe('0 passed, 1 failed, 0 skipped');
+  });
+
+  it('counts nothing found as failed', async () => {
+    const { exitCode } = await runVitest('no-such-file');
+    expect(exitCode).toBe(1);
+  });
+});
