@@ -1,0 +1,76 @@
+import { Command, CommanderError } from 'commander';
+import { describeError, EXIT, exitCodeOf } from './errors.js';
+import type { ExitCode } from './errors.js';
+import type { LogFormat, Reporter } from './report.js';
+import { createReporter } from './report.js';
+
+/** What every command takes; shared by the three entries. */
+export interface CommonOptions {
+  readonly output: 'text' | 'json';
+  readonly logFormat: LogFormat;
+  readonly color: boolean;
+  readonly quiet: boolean;
+}
+
+/** Adds the options that every command takes; `parse*` of commander then reports through exitOverride. */
+export function commonOptions(command: Command): Command {
+  return command
+    .option('-o, --output <format>', 'text or json, on stdout', oneOf('text', 'json'), 'text')
+    .option('--log-format <format>', 'text or json (one object a line), on stderr', oneOf('text', 'json'), 'text')
+    .option('--no-color', 'no colours (also: NO_COLOR)')
+    .option('-q, --quiet', 'only warnings and errors', false);
+}
+
+export function oneOf<T extends string>(...allowed: readonly T[]): (value: string) => T {
+  return (value) => {
+    const found = allowed.find((candidate) => candidate === value);
+    if (found !== undefined) return found;
+    throw new CommanderError(EXIT.usage, 'airbundle.choice', `error: "${value}" is none of: ${allowed.join(', ')}`);
+  };
+}
+
+export function reporterFor(options: CommonOptions, env: NodeJS.ProcessEnv): Reporter {
+  return createReporter({
+    format: options.logFormat,
+    quiet: options.quiet,
+    color: options.color && (env['NO_COLOR'] ?? '') === '' && process.stderr.isTTY,
+    stream: process.stderr,
+    now: () => performance.now(),
+  });
+}
+
+/**
+ * Runs a program of commands: errors are caught here, once, and become text (or JSON with
+ * `--log-format json`) on stderr and an exit code.
+ * @param argv process.argv
+ */
+export async function runProgram(program: Command, argv: readonly string[]): Promise<ExitCode> {
+  const json = argv.some((word, index) => word === '--log-format=json' || (word === '--log-format' && argv[index + 1] === 'json'));
+  overrideExit(program);
+  try {
+    await program.parseAsync([...argv]);
+    return typeof process.exitCode === 'number' ? (process.exitCode as ExitCode) : EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : usage(error);
+    if (json) process.stderr.write(`${JSON.stringify({ kind: 'error', ...(error instanceof Error ? errorFields(error) : { message: String(error) }) })}\n`);
+    else process.stderr.write(`${describeError(error).join('\n')}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Commander has printed its own message; those from option parsers have not been. */
+function usage(error: CommanderError): ExitCode {
+  if (error.code.startsWith('airbundle.')) process.stderr.write(`${error.message}\n`);
+  return EXIT.usage;
+}
+
+function errorFields(error: Error): Record<string, unknown> {
+  return 'toJSON' in error && typeof error.toJSON === 'function'
+    ? (error.toJSON() as Record<string, unknown>)
+    : { code: 'INTERNAL', message: error.stack ?? error.message };
+}
+
+function overrideExit(command: Command): void {
+  command.exitOverride().showHelpAfterError('(--help shows what it takes)');
+  for (const child of command.commands) overrideExit(child);
+}

@@ -1,0 +1,65 @@
+import type { Argv, RunOptions, RunResult } from './process.js';
+
+/** What lstat tells of one path. */
+export interface FileFacts {
+  readonly kind: 'file' | 'directory' | 'link' | 'other';
+  /** Permission bits with setuid, setgid and sticky (0o7777). */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly sizeBytes: number;
+}
+
+export interface WriteOptions {
+  /** Permission bits, exactly: the umask does not count. */
+  readonly mode: number;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+export interface OpenFile {
+  write(bytes: Uint8Array): Promise<void>;
+  /** Modes set, closed; not synced: what is staged is staged again after a power cut. */
+  close(): Promise<void>;
+}
+
+/**
+ * One machine, as the target's side sees it. Commands get an explicit environment: the caller's
+ * environment never reaches a child.
+ */
+export interface Host {
+  /** Runs in the clean environment plus `env`. */
+  run(argv: Argv, options?: RunOptions): Promise<RunResult>;
+  /** undefined when there is no such file. */
+  read(path: string): Promise<Buffer | undefined>;
+  /** A regular file's bytes in pieces of at most 1 MiB; links are not followed. */
+  chunks(path: string): AsyncIterable<Buffer>;
+  /** A new file that must not exist yet. */
+  create(path: string, options: WriteOptions): Promise<OpenFile>;
+  lstat(path: string): Promise<FileFacts | undefined>;
+  /** Names in a directory, sorted; empty when there is none. */
+  list(path: string): Promise<string[]>;
+  /** SHA-256 of a regular file; undefined when there is none. Links are not followed. */
+  sha256(path: string): Promise<string | undefined>;
+  realpath(path: string): Promise<string | undefined>;
+  /** Makes it, or gives the one that is there these permissions. */
+  makeDirectory(path: string, options: WriteOptions): Promise<void>;
+  /** Makes it and its parents, root's and 0755, where they are missing; false when it was there, which is left as it is. */
+  ensureDirectory(path: string): Promise<boolean>;
+  /** Temporary file in the same directory, fsync, SELinux label, rename, fsync of the directory. */
+  writeDurable(path: string, bytes: string | Uint8Array, options: WriteOptions): Promise<void>;
+  /**
+   * The same from another file, hashed while it is copied; links are not followed.
+   * @returns the SHA-256 of what was written
+   */
+  copyDurable(from: string, path: string, options: WriteOptions): Promise<string>;
+  /** Makes `path` a symbolic link to `to`, over whatever was there. */
+  linkDurable(path: string, to: string): Promise<void>;
+  appendDurable(path: string, text: string): Promise<void>;
+  append(path: string, text: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  chown(path: string, uid: number, gid: number): Promise<void>;
+  /** An exclusive lock held by this process until `release`, or until it dies. undefined: somebody holds it. */
+  lock(path: string): Promise<{ release(): Promise<void> } | undefined>;
+}

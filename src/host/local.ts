@@ -1,0 +1,239 @@
+import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { constants, promises as fs } from 'node:fs';
+import { dirname, basename, join } from 'node:path';
+import type { FileFacts, Host, WriteOptions } from './host.js';
+import type { Argv, RunOptions } from './process.js';
+import { run } from './process.js';
+
+/** The environment of every child on the target: no variable of the caller gets through. */
+export const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
+  LC_ALL: 'C',
+  TZ: 'UTC',
+  PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/nonexistent',
+  TERM: 'dumb',
+};
+
+const COPY_BYTES = 1024 * 1024;
+const LOCK_CONFLICT = 75;
+
+/** This machine. Only the entries make one. */
+export function localHost(): Host {
+  const runClean = (argv: Argv, options: RunOptions = {}): ReturnType<Host['run']> =>
+    run(argv, { cwd: '/', ...options, env: { ...CLEAN_ENVIRONMENT, ...options.env } });
+
+  /** EL7 without SELinux has no restorecon; where it is disabled the command does nothing. */
+  const label = async (path: string, like: string): Promise<void> => {
+    const context = await runClean(['matchpathcon', '-n', like]);
+    if (context.exitCode === 0) await runClean(['chcon', context.stdout.trim(), path]);
+  };
+
+  let selinux: Promise<boolean> | undefined;
+  const selinuxOn = (): Promise<boolean> => {
+    selinux ??= runClean(['selinuxenabled']).then((result) => result.exitCode === 0);
+    return selinux;
+  };
+
+  const settle = async (handle: fs.FileHandle, temporary: string, path: string, options: WriteOptions): Promise<void> => {
+    await handle.chown(options.uid ?? 0, options.gid ?? 0);
+    await handle.chmod(options.mode);
+    await handle.sync();
+    if (await selinuxOn()) await label(temporary, path);
+    await fs.rename(temporary, path);
+    await syncDirectory(dirname(path));
+  };
+
+  const intoTemporary = async (
+    path: string,
+    options: WriteOptions,
+    fill: (handle: fs.FileHandle) => Promise<void>,
+  ): Promise<void> => {
+    const temporary = join(dirname(path), `.${basename(path)}.airbundle-${String(process.pid)}`);
+    await fs.rm(temporary, { force: true });
+    const handle = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    try {
+      await fill(handle);
+      await settle(handle, temporary, path, options);
+    } finally {
+      await handle.close();
+      await fs.rm(temporary, { force: true });
+    }
+  };
+
+  return {
+    run: runClean,
+    read: (path) => fs.readFile(path).catch(missing),
+    async *chunks(path) {
+      const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      try {
+        yield* chunks(handle);
+      } finally {
+        await handle.close();
+      }
+    },
+    async create(path, options) {
+      const handle = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+      return {
+        write: (bytes) => writeAll(handle, bytes),
+        async close() {
+          try {
+            await handle.chown(options.uid ?? 0, options.gid ?? 0);
+            await handle.chmod(options.mode);
+          } finally {
+            await handle.close();
+          }
+        },
+      };
+    },
+    lstat: (path) => fs.lstat(path).then(factsOf).catch(missing),
+    list: async (path) => ((await fs.readdir(path).catch(missing)) ?? []).sort(),
+    sha256: hashFile,
+    realpath: (path) => fs.realpath(path).catch(missing),
+    async makeDirectory(path, options) {
+      await fs.mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      await fs.mkdir(path).catch((error: unknown) => {
+        if (codeOf(error) !== 'EEXIST') throw error;
+      });
+      await fs.chown(path, options.uid ?? 0, options.gid ?? 0);
+      await fs.chmod(path, options.mode);
+    },
+    ensureDirectory: async (path) => {
+      const first = await fs.mkdir(path, { recursive: true, mode: 0o755 });
+      return first !== undefined;
+    },
+    writeDurable: (path, bytes, options) =>
+      intoTemporary(path, options, async (handle) => {
+        await handle.writeFile(bytes);
+      }),
+    async copyDurable(from, path, options) {
+      const hash = createHash('sha256');
+      const source = await fs.open(from, constants.O_RDONLY | constants.O_NOFOLLOW);
+      try {
+        await intoTemporary(path, options, async (handle) => {
+          for await (const chunk of chunks(source)) {
+            hash.update(chunk);
+            await writeAll(handle, chunk);
+          }
+        });
+      } finally {
+        await source.close();
+      }
+      return hash.digest('hex');
+    },
+    async linkDurable(path, to) {
+      const temporary = join(dirname(path), `.${basename(path)}.airbundle-${String(process.pid)}`);
+      await fs.rm(temporary, { force: true });
+      await fs.symlink(to, temporary);
+      await fs.rename(temporary, path);
+      await syncDirectory(dirname(path));
+    },
+    async appendDurable(path, text) {
+      const handle = await fs.open(path, 'a', 0o600);
+      try {
+        await handle.writeFile(text);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    },
+    append: (path, text) => fs.appendFile(path, text, { mode: 0o600 }),
+    rename: (from, to) => fs.rename(from, to),
+    remove: (path) => fs.rm(path, { recursive: true, force: true }),
+    chown: (path, uid, gid) => fs.chown(path, uid, gid),
+    lock: holdLock,
+  };
+}
+
+/** Reads a file from where it stands, in pieces of at most 1 MiB; each piece is a fresh buffer. */
+async function* chunks(handle: fs.FileHandle): AsyncGenerator<Buffer> {
+  for (;;) {
+    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(COPY_BYTES), 0, COPY_BYTES);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** fs.write may write less than it was given. */
+async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void> {
+  let offset = 0;
+  while (offset < bytes.length) offset += (await handle.write(bytes, offset)).bytesWritten;
+}
+
+async function hashFile(path: string): Promise<string | undefined> {
+  const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: unknown) => {
+    if (codeOf(error) === 'ELOOP') return undefined;
+    return missing(error);
+  });
+  if (handle === undefined) return undefined;
+  try {
+    if (!(await handle.stat()).isFile()) return undefined;
+    const hash = createHash('sha256');
+    for await (const chunk of chunks(handle)) hash.update(chunk);
+    return hash.digest('hex');
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A rename is durable when the directory that holds the name is. */
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await fs.open(path, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Node has no flock(2): util-linux's flock holds the lock in a child that ends with its stdin, so
+ * that a killed installer releases it.
+ */
+function holdLock(path: string): ReturnType<Host['lock']> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('flock', ['-n', '-E', String(LOCK_CONFLICT), path, 'sh', '-c', 'echo held; exec cat'], {
+      env: CLEAN_ENVIRONMENT,
+      stdio: ['pipe', 'pipe', 'ignore'],
+      // A Ctrl-C goes to the whole foreground group: the lock stays until this process is done undoing.
+      detached: true,
+    });
+    child.on('error', reject);
+    child.on('exit', (code) => {
+      if (code === LOCK_CONFLICT) resolve(undefined);
+      else reject(new Error(`flock ${path} ended with exit code ${String(code)}`));
+    });
+    child.stdout.once('data', () => {
+      child.unref();
+      resolve({
+        release: () =>
+          new Promise<void>((done) => {
+            child.ref();
+            child.once('close', () => { done(); });
+            child.stdin.end();
+          }),
+      });
+    });
+  });
+}
+
+function factsOf(stats: Awaited<ReturnType<typeof fs.lstat>>): FileFacts {
+  const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'link' : 'other';
+  return {
+    kind,
+    mode: Number(stats.mode) & 0o7777,
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    sizeBytes: Number(stats.size),
+  };
+}
+
+function missing(error: unknown): undefined {
+  const code = codeOf(error);
+  if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+  throw error;
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}

@@ -1,0 +1,127 @@
+import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { execa } from 'execa';
+
+export type Argv = readonly [string, ...string[]];
+
+export interface RunOptions {
+  readonly cwd?: string;
+  /** The whole environment of the child; nothing is inherited. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: string | Uint8Array;
+  /** stdin is this file. */
+  readonly inputFile?: string;
+  readonly timeoutMs?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Every line of stdout and stderr as it comes. */
+  readonly onLine?: (line: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface RunResult {
+  /** null: it never ran, or a signal ended it. */
+  readonly exitCode: number | null;
+  readonly signal: string | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** ENOENT and the like, when it could not be started. */
+  readonly startError: string | undefined;
+  readonly timedOut: boolean;
+}
+
+const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Runs a command to its end. Never throws for a command that fails or cannot start: callers judge,
+ * since many tools here exit 0 while failing.
+ */
+export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResult> {
+  const [file, ...args] = argv;
+  const child = execa(file, args, {
+    reject: false,
+    extendEnv: false,
+    env: { ...(options.env ?? {}) },
+    stripFinalNewline: false,
+    maxBuffer: MAX_OUTPUT_BYTES,
+    ...inputOf(options),
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
+    ...(options.uid === undefined ? {} : { uid: options.uid }),
+    ...(options.gid === undefined ? {} : { gid: options.gid }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  if (options.onLine !== undefined) {
+    eachLine(child.stdout, options.onLine);
+    eachLine(child.stderr, options.onLine);
+  }
+  const result = await child;
+  const failure = result as { code?: unknown; exitCode?: unknown };
+  const never = failure.exitCode === undefined && result.signal === undefined;
+  return {
+    exitCode: typeof failure.exitCode === 'number' ? failure.exitCode : null,
+    signal: result.signal,
+    stdout: result.stdout,
+    stderr: result.stderr,
+    startError: never && typeof failure.code === 'string' ? failure.code : undefined,
+    timedOut: result.timedOut,
+  };
+}
+
+function inputOf(options: RunOptions): { input: Buffer } | { inputFile: string } | { stdin: 'ignore' } {
+  if (options.input !== undefined) return { input: Buffer.from(options.input) };
+  if (options.inputFile !== undefined) return { inputFile: options.inputFile };
+  return { stdin: 'ignore' };
+}
+
+/** A running command whose stdout is a stream of bytes; `end` resolves when it has ended. */
+export interface Streaming {
+  readonly stdout: Readable;
+  readonly stdin: NodeJS.WritableStream;
+  readonly end: Promise<{ readonly exitCode: number | null; readonly stderr: string }>;
+  kill(): void;
+}
+
+/** Starts a command whose output is too large to hold, such as `docker cp CONTAINER:/path -`. */
+export function stream(argv: Argv, env: Readonly<Record<string, string>>): Streaming {
+  const [file, ...args] = argv;
+  const child = spawn(file, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (stderr.length < 1024 * 1024) stderr += text;
+  });
+  child.stdin.on('error', () => {
+    // EPIPE: the command ended early; its exit code and stderr say why.
+  });
+  const end = new Promise<{ exitCode: number | null; stderr: string }>((resolve) => {
+    child.on('error', (error) => { resolve({ exitCode: null, stderr: `${stderr}${error.message}` }); });
+    child.on('close', (exitCode) => { resolve({ exitCode, stderr }); });
+  });
+  return { stdout: child.stdout, stdin: child.stdin, end, kill: () => { child.kill('SIGTERM'); } };
+}
+
+function eachLine(from: Readable | null | undefined, onLine: (line: string) => void): void {
+  let rest = '';
+  from?.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+  });
+  from?.on('end', () => {
+    if (rest !== '') onLine(rest);
+  });
+}
+
+/** The last lines of a command's output, for an error's evidence. */
+export function lastLines(result: RunResult, count = 20): string[] {
+  const text = `${result.stdout}\n${result.stderr}`.trimEnd();
+  return text.split('\n').filter((line) => line.trim() !== '').slice(-count);
+}
+
+/** "exit code 2", "killed by SIGKILL", "could not be started (ENOENT)". */
+export function outcome(result: RunResult): string {
+  if (result.startError !== undefined) return `could not be started (${result.startError})`;
+  if (result.timedOut) return 'took too long and was ended';
+  if (result.signal !== undefined) return `was ended by ${result.signal}`;
+  return `ended with exit code ${String(result.exitCode)}`;
+}

@@ -1,0 +1,194 @@
+import { isMap, isPair, isScalar, isSeq, LineCounter, parseDocument as parseYaml } from 'yaml';
+import type { Document, Node } from 'yaml';
+import type { z } from 'zod';
+import { invalidError } from '../errors.js';
+import { nearest } from './nearest.js';
+import { knownKeys } from './strict.js';
+
+/** Hostile or mistaken inputs: a manifest or site larger than this is not read. */
+export const MAX_DOCUMENT_BYTES = 1024 * 1024;
+
+interface Problem {
+  readonly message: string;
+  /** Offset into the text, UTF-16 units; -1 when the place is not known. */
+  readonly offset: number;
+}
+
+/**
+ * Parses one YAML document and checks it against a schema.
+ *
+ * Every string stays a string (YAML's "core" schema would read 7.10 as 7.1): a number where the
+ * schema wants text is an error that says to quote it. Anchors that multiply are limited by the
+ * parser, merge keys are off.
+ *
+ * @throws BundleError exit 3, with every problem of the file as `file:line:col: message` and a caret.
+ */
+export function readDocument<T>(
+  bytes: Uint8Array,
+  file: string,
+  schema: z.ZodType<T>,
+  code: string,
+): T {
+  const text = decodeUtf8(bytes, file, code);
+  const lines = new LineCounter();
+  const document = parseYaml(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: true,
+    merge: false,
+    version: '1.2',
+  });
+
+  const problems: Problem[] = [...document.errors, ...document.warnings].map((error) => ({
+    message: firstLine(error.message),
+    offset: error.pos[0],
+  }));
+  if (problems.length === 0) {
+    if (document.contents === null) {
+      throw invalidError({
+        code,
+        message: 'the file is empty',
+        where: `${file}:1:1`,
+        hint: 'Start from a shipped example: see manifests/ and docs/.',
+      });
+    }
+    const value = toValue(document, problems);
+    if (problems.length === 0) {
+      const parsed = schema.safeParse(value, { reportInput: true });
+      if (parsed.success) return parsed.data;
+      problems.push(...parsed.error.issues.flatMap((issue) => locate(document, issue)));
+    }
+  }
+  throw documentError(problems, text, lines, file, code);
+}
+
+function decodeUtf8(bytes: Uint8Array, file: string, code: string): string {
+  if (bytes.length > MAX_DOCUMENT_BYTES) {
+    throw invalidError({
+      code,
+      message: `the file has ${String(bytes.length)} bytes; at most ${String(MAX_DOCUMENT_BYTES)} are read`,
+      where: file,
+      hint: 'Check that this is the right file.',
+    });
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw invalidError({
+      code,
+      message: 'the file is not UTF-8 text',
+      where: file,
+      hint: `Convert it, for example: iconv -f CP949 -t UTF-8 ${file} > ${file}.utf8`,
+      cause,
+    });
+  }
+}
+
+function toValue(document: Document, problems: Problem[]): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 }) as unknown;
+  } catch (error) {
+    problems.push({ message: error instanceof Error ? error.message : String(error), offset: 0 });
+    return undefined;
+  }
+}
+
+function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
+  if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(issue.message);
+    return issue.keys.map((key) => ({
+      message: `unknown key "${key}"${suggestion(key, known)}`,
+      offset: offsetOf(document, [...issue.path, key], true),
+    }));
+  }
+  const path = issue.path.map(String).join('.');
+  return [
+    {
+      message: `${path === '' ? '' : `${path}: `}${wording(issue)}`,
+      offset: offsetOf(document, issue.path, false),
+    },
+  ];
+}
+
+function wording(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type' && issue.expected === 'string' && typeof issue.input === 'number')
+    return 'must be text: put it in quotes (YAML reads 7.10 as the number 7.1)';
+  if (issue.code === 'invalid_type' && issue.input === undefined) return 'is missing';
+  return issue.message;
+}
+
+function suggestion(key: string, known: readonly string[]): string {
+  const close = nearest(key, known);
+  if (close !== undefined) return `; did you mean "${close}"?`;
+  return known.length === 0 ? '' : `; known here: ${known.join(', ')}`;
+}
+
+/** Where the node (or its key) at `path` begins; the nearest existing parent when it is missing. */
+function offsetOf(document: Document, path: readonly PropertyKey[], wantKey: boolean): number {
+  let node: unknown = document.contents;
+  let offset = startOf(node) ?? 0;
+  for (const [index, part] of path.entries()) {
+    if (isMap(node)) {
+      const pair = node.items.find(
+        (item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(part),
+      );
+      if (pair === undefined) break;
+      const atKey = startOf(pair.key) ?? offset;
+      node = pair.value;
+      const last = index === path.length - 1;
+      offset = last && wantKey ? atKey : (startOf(node) ?? atKey);
+      if (last && !wantKey && (isMap(node) || isSeq(node))) offset = atKey;
+    } else if (isSeq(node)) {
+      node = node.items[Number(part)];
+      offset = startOf(node) ?? offset;
+    } else break;
+  }
+  return offset;
+}
+
+function startOf(node: unknown): number | undefined {
+  return typeof node === 'object' && node !== null && 'range' in node
+    ? ((node as Node).range?.[0] ?? undefined)
+    : undefined;
+}
+
+function documentError(
+  problems: readonly Problem[],
+  text: string,
+  lines: LineCounter,
+  file: string,
+  code: string,
+): Error {
+  const places = problems
+    .map((problem) => ({ ...problem, ...lines.linePos(Math.max(problem.offset, 0)) }))
+    .sort((a, b) => a.line - b.line || a.col - b.col);
+  const source = text.split('\n');
+  const details = places.flatMap((place) => {
+    const line = source[place.line - 1] ?? '';
+    const gutter = `${String(place.line)} | `;
+    return [
+      `${file}:${String(place.line)}:${String(place.col)}: ${place.message}`,
+      ...excerpt(line, gutter, place.col),
+    ];
+  });
+  const first = places[0];
+  return invalidError({
+    code,
+    message: problems.length === 1 ? (first?.message ?? 'invalid') : `${String(problems.length)} problems in ${file}`,
+    where: first === undefined ? file : `${file}:${String(first.line)}:${String(first.col)}`,
+    details,
+    hint: `Mend ${problems.length === 1 ? 'the place' : 'the places'} above and run the command again.`,
+  });
+}
+
+/** The line with a caret; a very long line is cut to a window around the place. */
+function excerpt(line: string, gutter: string, col: number): string[] {
+  const width = 100;
+  const from = col > width ? col - 40 : 0;
+  const shown = line.slice(from, from + width).replaceAll('\t', ' ');
+  return [`${gutter}${shown}`, `${' '.repeat(gutter.length + col - 1 - from)}^`];
+}
+
+function firstLine(message: string): string {
+  return message.split('\n')[0] ?? message;
+}

@@ -1,0 +1,41 @@
+/** Every path and file name of a bundle and of the target, in one place. */
+
+/** The files of a bundle folder; X is the stem (checksums.ts). */
+export const folder = {
+  payload: (stem: string): string => `${stem}.tar`,
+  checksums: (stem: string): string => `${stem}.sha256`,
+  /** @param keyId first 16 hex digits of the SHA-256 of the public key's SPKI DER */
+  signature: (stem: string, keyId: string): string => `${stem}.sha256.${keyId}.sig`,
+  installer: 'install.sh',
+} as const;
+
+/** The members of X.tar. */
+export const member = {
+  contents: 'bundle.json',
+  runtime: 'runtime/node',
+  installer: 'installer.cjs',
+  rpm: (fileName: string): string => `rpms/${fileName}`,
+  source: (component: string, commit: string): string => `sources/${component}-${commit.slice(0, 12)}.tar`,
+} as const;
+
+/** The target's own places. All are root's; `state` is 0700. */
+export const target = {
+  trust: '/etc/airbundle/trust',
+  state: '/var/lib/airbundle',
+  /** The copy of the medium; what is verified here is what is used. */
+  stage: '/var/lib/airbundle/stage',
+  build: '/var/lib/airbundle/build',
+  log: '/var/log/airbundle',
+  journal: '/var/lib/airbundle/journal.ndjson',
+  /** The last committed installation: contents, files with digests, site digest. */
+  receipt: '/var/lib/airbundle/receipt.json',
+  /** Displaced files of a run, under their own absolute path. */
+  backup: '/var/lib/airbundle/backup',
+  lock: '/run/airbundle.lock',
+  libexec: '/usr/libexec/airbundle',
+  runtime: '/usr/libexec/airbundle/node',
+  installer: '/usr/libexec/airbundle/installer.cjs',
+  /** The command; `/usr/sbin/bundle` too where that name is free. */
+  command: '/usr/sbin/airbundle',
+  commandAlias: '/usr/sbin/bundle',
+} as const;

@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { invalidError } from '../errors.js';
+import { GitObject, Name, Sha256 } from './grammar.js';
+import type { Manifest } from './manifest.js';
+import { Fingerprint, PackageName } from './manifest.js';
+import { byCodePoint, Nevra } from './nevra.js';
+
+const LockedRpm = z.strictObject({
+  nevra: Nevra,
+  sha256: Sha256,
+  sizeBytes: z.int().min(0),
+  /** OpenPGP fingerprint of the manifest's key that signed it. */
+  signer: Fingerprint,
+  licence: z.string(),
+  summary: z.string(),
+  sourceRpm: z.string(),
+  /** Where it came from: the manifest's repository id and the path below it; never a mirror's URL. */
+  repository: z.string(),
+  path: z.string(),
+});
+export type LockedRpm = z.infer<typeof LockedRpm>;
+
+const LockedSource = z.strictObject({
+  component: Name,
+  url: z.string(),
+  ref: z.string(),
+  commit: GitObject,
+  tree: GitObject,
+  /** SHA-256 of the exported tar. */
+  sha256: Sha256,
+  sizeBytes: z.int().min(0),
+});
+export type LockedSource = z.infer<typeof LockedSource>;
+
+const LockedRuntime = z.strictObject({
+  /** What was asked for: `npm:NAME@VERSION` or the URL. */
+  origin: z.string(),
+  version: z.string(),
+  /** Of the binary itself. */
+  sha256: Sha256,
+  sizeBytes: z.int().min(0),
+});
+export type LockedRuntime = z.infer<typeof LockedRuntime>;
+
+export const LockSchema = z.strictObject({
+  airbundleLock: z.literal(1),
+  /** What the RPM set answers: when these differ from the manifest, the lock is out of date. */
+  requested: z.strictObject({
+    target: z.string(),
+    repositories: z.array(z.string()),
+    packages: z.array(PackageName),
+  }),
+  rpms: z.array(LockedRpm),
+  sources: z.array(LockedSource),
+  runtime: LockedRuntime,
+});
+export type Lock = z.infer<typeof LockSchema>;
+
+/** What a manifest asks of the repositories, in the lock's own order. */
+export function requestOf(manifest: Manifest): Lock['requested'] {
+  return {
+    target: `${manifest.target.os}.${manifest.target.arch}`,
+    repositories: manifest.repositories.map((repository) => repository.id),
+    packages: [...new Set(manifest.components.flatMap((component) => component.packages))].sort(byCodePoint),
+  };
+}
+
+/** @throws BundleError exit 3 */
+export function parseLock(text: string, file: string): Lock {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw invalidError({
+      code: 'BAD_LOCK',
+      message: `the lock is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      where: file,
+      hint: `Take it from version control again, or remove it and run: bundle lock`,
+      cause,
+    });
+  }
+  const parsed = LockSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw invalidError({
+    code: 'BAD_LOCK',
+    message: 'the lock does not have the form that this version writes',
+    where: file,
+    details: parsed.error.issues.slice(0, 10).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
+    hint: 'Take it from version control again, or remove it and run: bundle lock',
+  });
+}
+
+/** One fact a line, sorted: made to be read in a diff. */
+export function formatLock(lock: Lock): string {
+  return `${JSON.stringify(lock, null, 2)}\n`;
+}

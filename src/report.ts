@@ -1,0 +1,179 @@
+/**
+ * Progress: one stream of events, three ways to show it. Everything goes to stderr; stdout is for
+ * results. Runs on Node 16 as well.
+ */
+
+export type LogFormat = 'text' | 'json';
+
+export interface ReporterOptions {
+  readonly format: LogFormat;
+  readonly quiet: boolean;
+  readonly color: boolean;
+  /** Where lines go: process.stderr, or a collector in tests. */
+  readonly stream: { write(text: string): unknown; readonly isTTY?: boolean; readonly columns?: number };
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+}
+
+/** How far a step is; bytes or items. */
+export interface Progress {
+  readonly done: number;
+  readonly total?: number;
+  readonly unit: 'bytes' | 'items';
+}
+
+/** One running piece of work. Call `done` or `fail` exactly once. */
+export interface Step {
+  progress(progress: Progress): void;
+  /** What it is doing right now, a few words. */
+  note(text: string): void;
+  done(result?: string): void;
+  fail(reason: string): void;
+}
+
+export interface Reporter {
+  step(id: string, title: string): Step;
+  info(text: string): void;
+  warn(text: string): void;
+  /** Removes the live line and stops the timer. */
+  close(): void;
+}
+
+const PLAIN_INTERVAL_MS = 10_000;
+const LIVE_INTERVAL_MS = 120;
+
+interface Running {
+  readonly id: string;
+  readonly title: string;
+  readonly startedMs: number;
+  progress: Progress | undefined;
+  note: string;
+  saidMs: number;
+}
+
+/** Runs `work` as a step: done with its result's words, failed with its error's first line. */
+export async function inStep<T>(
+  reporter: Reporter,
+  id: string,
+  title: string,
+  work: (step: Step) => Promise<T>,
+  words: (result: T) => string = () => '',
+): Promise<T> {
+  const step = reporter.step(id, title);
+  try {
+    const result = await work(step);
+    step.done(words(result));
+    return result;
+  } catch (error) {
+    step.fail(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error));
+    throw error;
+  }
+}
+
+export function createReporter(options: ReporterOptions): Reporter {
+  const { stream, now } = options;
+  const running = new Set<Running>();
+  const live = options.format === 'text' && stream.isTTY === true && !options.quiet;
+  const paint = (code: string, text: string): string => (options.color ? `\u001B[${code}m${text}\u001B[0m` : text);
+  let shown = 0;
+
+  const erase = (): void => {
+    if (shown > 0) stream.write(`\u001B[${String(shown)}A\u001B[J`);
+    shown = 0;
+  };
+  const draw = (): void => {
+    if (!live) return;
+    erase();
+    for (const entry of running) {
+      stream.write(`${cut(`  … ${entry.title}  ${state(entry, now())}`, stream.columns ?? 80)}\n`);
+      shown += 1;
+    }
+  };
+  const line = (text: string): void => {
+    erase();
+    stream.write(`${text}\n`);
+    draw();
+  };
+  const event = (kind: string, fields: Record<string, unknown>): void => {
+    stream.write(`${JSON.stringify({ time: new Date().toISOString(), kind, ...fields })}\n`);
+  };
+  const timer = live ? setInterval(draw, LIVE_INTERVAL_MS) : undefined;
+  timer?.unref();
+
+  const say = (kind: 'info' | 'warn', text: string): void => {
+    if (options.quiet && kind === 'info') return;
+    if (options.format === 'json') event(kind, { text });
+    else line(kind === 'warn' ? `${paint('33', 'warning:')} ${text}` : text);
+  };
+
+  return {
+    info: (text) => { say('info', text); },
+    warn: (text) => { say('warn', text); },
+    close: () => {
+      clearInterval(timer);
+      erase();
+      running.clear();
+    },
+    step(id, title) {
+      const entry: Running = { id, title, startedMs: now(), progress: undefined, note: '', saidMs: now() };
+      running.add(entry);
+      if (options.format === 'json') event('start', { id, title });
+      else if (!options.quiet && !live) line(`  … ${title}`);
+      const changed = (): void => {
+        if (now() - entry.saidMs < PLAIN_INTERVAL_MS || live) return;
+        entry.saidMs = now();
+        if (options.format === 'json') event('progress', { id, ...entry.progress, note: entry.note });
+        else if (!options.quiet) line(`  … ${title}  ${state(entry, now())}`);
+      };
+      const end = (kind: 'done' | 'fail', text: string): void => {
+        running.delete(entry);
+        const elapsedMs = Math.round(now() - entry.startedMs);
+        if (options.format === 'json') event(kind, { id, title, text, elapsedMs });
+        else if (!options.quiet || kind === 'fail') {
+          const mark = kind === 'done' ? paint('32', '✓') : paint('31', '✗');
+          line(`  ${mark} ${title}${text === '' ? '' : `: ${text}`}  (${seconds(elapsedMs)})`);
+        }
+      };
+      return {
+        progress(progress) { entry.progress = progress; changed(); },
+        note(text) { entry.note = text; changed(); },
+        done(result = '') { end('done', result); },
+        fail(reason) { end('fail', reason); },
+      };
+    },
+  };
+}
+
+function state(entry: Running, nowMs: number): string {
+  const elapsedMs = nowMs - entry.startedMs;
+  const parts = [seconds(elapsedMs)];
+  const progress = entry.progress;
+  if (progress !== undefined) {
+    const of = (value: number): string => (progress.unit === 'bytes' ? formatBytes(value) : String(value));
+    parts.unshift(progress.total === undefined ? of(progress.done) : `${of(progress.done)} of ${of(progress.total)}`);
+    if (progress.unit === 'bytes' && elapsedMs > 500)
+      parts.push(`${formatBytes((progress.done / elapsedMs) * 1000)}/s`);
+  }
+  if (entry.note !== '') parts.push(entry.note);
+  return parts.join(', ');
+}
+
+/** 1536 → "1.5 KiB". */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? String(Math.round(value)) : value.toFixed(1)} ${units[unit] ?? ''}`;
+}
+
+function seconds(ms: number): string {
+  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${String(Math.floor(ms / 60_000))} min ${String(Math.round((ms % 60_000) / 1000))} s`;
+}
+
+function cut(text: string, width: number): string {
+  return text.length <= width - 1 ? text : `${text.slice(0, Math.max(0, width - 2))}…`;
+}
