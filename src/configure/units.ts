@@ -1,0 +1,73 @@
+import { vipInterface } from '../model/site.js';
+import type { Site, SiteNode } from '../model/site.js';
+import { header, path } from './paths.js';
+
+/*
+ * Only directives that systemd 219 (EL7) knows. StartLimitInterval=0 is its name for "never give
+ * up"; newer versions still accept it in [Service].
+ */
+
+/** haproxy.service: a master with workers, reloaded without losing a stream. */
+export function renderHaproxyUnit(site: Site): string {
+  const test = `${path.haproxy} -c -q -f ${path.haproxyConfig}`;
+  return unit(site, {
+    Unit: [
+      'Description=HAProxy load balancer',
+      'After=network-online.target rsyslog.service',
+      'Wants=network-online.target',
+    ],
+    Service: [
+      'Type=notify',
+      `ExecStartPre=${test}`,
+      `ExecStart=${path.haproxy} -Ws -f ${path.haproxyConfig}`,
+      `ExecReload=${test}`,
+      'ExecReload=/bin/kill -USR2 $MAINPID',
+      'KillMode=mixed',
+      'SuccessExitStatus=143',
+      'Restart=always',
+      'RestartSec=1',
+      'StartLimitInterval=0',
+      'RuntimeDirectory=haproxy',
+      `LimitNOFILE=${String(descriptors(site))}`,
+    ],
+    Install: ['WantedBy=multi-user.target'],
+  });
+}
+
+/**
+ * keepalived.service. In the foreground, so that systemd knows the main process without a PID file.
+ * ExecStopPost takes the VIPs away after a kill -9 too: keepalived cannot, and both nodes would hold
+ * them until its restart. `flush … to` is silent when the address is not there.
+ */
+export function renderKeepalivedUnit(site: Site, node: SiteNode): string {
+  return unit(site, {
+    Unit: [
+      'Description=Keepalived (VRRP)',
+      'After=network-online.target haproxy.service',
+      'Wants=network-online.target',
+    ],
+    Service: [
+      'Type=simple',
+      `ExecStartPre=${path.keepalived} -t -f ${path.keepalivedConfig}`,
+      `ExecStart=${path.keepalived} --dont-fork -f ${path.keepalivedConfig}`,
+      ...site.vips.map((vip) => `ExecStopPost=-/sbin/ip -4 address flush dev ${vipInterface(vip, node)} to ${vip.address}/32`),
+      'ExecReload=/bin/kill -HUP $MAINPID',
+      'KillMode=mixed',
+      'Restart=always',
+      'RestartSec=1',
+      'StartLimitInterval=0',
+    ],
+    Install: ['WantedBy=multi-user.target'],
+  });
+}
+
+/** Two a connection, one a check and a listener, and some for sockets, pipes and threads. */
+function descriptors(site: Site): number {
+  const backends = site.services.reduce((total, service) => total + service.backends.length, 0);
+  return 2 * site.haproxy.maxConnections + backends + site.services.length + 1000;
+}
+
+function unit(site: Site, sections: Readonly<Record<string, readonly string[]>>): string {
+  const body = Object.entries(sections).map(([name, lines]) => `[${name}]\n${lines.map((line) => `${line}\n`).join('')}`);
+  return header(site) + body.join('\n');
+}
