@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import type { CommonOptions } from './commandline.js';
+import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js';
+import type { CreateResult } from './create/create.js';
+import { createBundle, lockManifest } from './create/create.js';
+import { keygen } from './create/keys.js';
+import { defaultCacheDirectory } from './create/store.js';
+import { formatFingerprint } from './model/signature.js';
+import { formatBytes } from './report.js';
+
+/** The folder of the package: src/ when run from source, build/ when built. */
+const packageFolder = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+interface CollectOptions extends CommonOptions {
+  readonly engine?: 'docker' | 'podman';
+  readonly image?: string;
+  readonly cache?: string;
+}
+
+interface CreateOptions extends CollectOptions {
+  readonly key: string;
+  readonly passphraseFile?: string;
+  readonly out: string;
+  readonly force?: boolean;
+}
+
+/** Flag over environment; no variable here affects trust. */
+function environment(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function version(): string {
+  const text: unknown = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'));
+  return typeof text === 'object' && text !== null && 'version' in text ? String(text.version) : 'unknown';
+}
+
+function program(): Command {
+  const root = new Command('bundle')
+    .description('Makes a signed bundle of RPMs, pinned sources and an installer, for hosts without internet.')
+    .version(version());
+  commonOptions(root.command('keygen'))
+    .description('make a signing key: PREFIX.key.pem (keep it) and PREFIX.pub.pem (hand it out)')
+    .requiredOption('--out <prefix>', 'where the two files go, for example keys/packager')
+    .option('--passphrase-file <file>', 'encrypt the private key with the first line of this file')
+    .addHelpText('after', '\nExample:\n  bundle keygen --out keys/packager')
+    .action(runKeygen);
+  collectOptions(root.command('lock'))
+    .description('resolve the manifest and write the exact packages, commits and digests to its lock')
+    .addHelpText('after', '\nExample:\n  bundle lock manifests/tts-ha.yaml')
+    .action(runLock);
+  collectOptions(root.command('create'))
+    .description('collect, pack and sign: writes OUT/NAME-VERSION-el7.x86_64/')
+    .requiredOption('--key <file>', 'the signing key that "bundle keygen" made')
+    .option('--passphrase-file <file>', "the key's passphrase, on the first line of this file")
+    .option('--out <folder>', 'where the folder of the bundle goes', process.env['AIRBUNDLE_OUT'] ?? 'dist')
+    .option('--force', 'replace a bundle of the same name that has other bytes')
+    .addHelpText('after', '\nExample:\n  bundle create manifests/tts-ha.yaml --key keys/packager.key.pem')
+    .action(runCreate);
+  return root;
+}
+
+function collectOptions(command: Command): Command {
+  return commonOptions(command)
+    .argument('<manifest>', 'the manifest, a YAML file')
+    .option('--engine <name>', 'docker or podman; found by itself otherwise (AIRBUNDLE_ENGINE)', oneOf('docker', 'podman'))
+    .option('--image <name>', "a collector image that is there already, instead of the manifest's (AIRBUNDLE_IMAGE)")
+    .option('--cache <folder>', 'downloads, sources and packages between runs (AIRBUNDLE_CACHE)');
+}
+
+async function runKeygen(options: CommonOptions & { readonly out: string; readonly passphraseFile?: string }): Promise<void> {
+  const made = await keygen({
+    prefix: options.out,
+    ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+  });
+  if (options.output === 'json') {
+    print(`${JSON.stringify(made, null, 2)}\n`);
+    return;
+  }
+  print(
+    [
+      `private key  ${made.keyPath}   keep it off the medium; it signs releases`,
+      `public key   ${made.publicKeyPath}   hand it to whoever installs`,
+      `key id       ${made.keyId}`,
+      `fingerprint  ${formatFingerprint(made.fingerprint)}`,
+      'Tell the fingerprint to whoever installs by another way than the medium (telephone, letter).',
+      '',
+    ].join('\n'),
+  );
+}
+
+/** What lock and create have in common: where things are, and how they are stopped. */
+function collection(manifest: string, options: CollectOptions) {
+  const env = environment();
+  const engine = options.engine ?? (env['AIRBUNDLE_ENGINE'] === undefined ? undefined : oneOf('docker', 'podman')(env['AIRBUNDLE_ENGINE']));
+  const image = options.image ?? env['AIRBUNDLE_IMAGE'];
+  const stop = new AbortController();
+  let signals = 0;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      signals += 1;
+      if (signals === 1) process.stderr.write(`${signal}: stopping; containers and temporary files are removed\n`);
+      stop.abort(new Error(signal));
+    });
+  return {
+    manifestPath: manifest,
+    cacheDir: options.cache ?? env['AIRBUNDLE_CACHE'] ?? defaultCacheDirectory(env, homedir()),
+    env,
+    signal: stop.signal,
+    ...(engine === undefined ? {} : { engine }),
+    ...(image === undefined ? {} : { image }),
+  };
+}
+
+async function runLock(manifest: string, options: CollectOptions): Promise<void> {
+  const reporter = reporterFor(options, process.env);
+  try {
+    const locked = await lockManifest({ ...collection(manifest, options), reporter });
+    print(options.output === 'json' ? `${JSON.stringify(locked, null, 2)}\n` : `locked: ${locked.lockPath}\n`);
+  } finally {
+    reporter.close();
+  }
+}
+
+async function runCreate(manifest: string, options: CreateOptions): Promise<void> {
+  const reporter = reporterFor(options, process.env);
+  try {
+    const result = await createBundle({
+      ...collection(manifest, options),
+      out: options.out,
+      keyPath: options.key,
+      ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+      ...(options.force === undefined ? {} : { force: options.force }),
+      installerPath: join(packageFolder, 'build', 'installer.cjs'),
+      installShPath: join(packageFolder, 'build', 'install.sh'),
+      reporter,
+    });
+    print(options.output === 'json' ? `${JSON.stringify(result, null, 2)}\n` : describe(result));
+  } finally {
+    reporter.close();
+  }
+}
+
+function describe(result: CreateResult): string {
+  const folder = relative(process.cwd(), result.folder);
+  return [
+    `${folder.startsWith('..') ? result.folder : folder}/`,
+    `  ${result.stem}.tar  ${formatBytes(result.payloadBytes)}  sha256 ${result.payloadSha256}`,
+    `  ${String(result.rpms)} RPMs, ${String(result.sources)} sources, signed by ${result.keyId}`,
+    'Carry the folder in. On the node, as root, in the folder (F: the fingerprint from bundle keygen):',
+    `  openssl dgst -sha256 -verify packager.pub.pem -signature ${result.stem}.sha256.${result.keyId}.sig ${result.stem}.sha256 \\`,
+    `    && sha256sum --strict -c ${result.stem}.sha256 \\`,
+    '    && sh install.sh --key packager.pub.pem --fingerprint F --site site.yaml --node NAME',
+    '',
+  ].join('\n');
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+void runProgram(program(), process.argv).then((code) => process.exit(code));

@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { refusedError, stepError, untrustedError } from '../errors.js';
+import type { Argv, RunResult, Streaming } from '../host/process.js';
+import { lastLines, outcome, run, stream } from '../host/process.js';
+import { GitObject } from '../model/grammar.js';
+
+/*
+ * git, in two roles with two environments.
+ *
+ * Reaching a remote takes the packager's own configuration: proxy, certificates, credentials, ssh agent.
+ * It cannot change the bytes, because what arrives is checked by content (git fsck) and by commit.
+ *
+ * Everything else is done without it, in a bare repository that holds one commit and no refs: then the
+ * exported bytes depend on the commit alone, not on the depth of a clone, on its branches and tags
+ * (export-subst's %d, %P, describe), or on anyone's configuration.
+ */
+
+type Env = Readonly<Record<string, string>>;
+
+export interface GitContext {
+  readonly env: Env;
+  readonly signal?: AbortSignal;
+}
+
+/** A ref of a remote, and the object that it names (a tag object for an annotated tag). */
+export interface RemoteRef {
+  readonly name: string;
+  readonly object: string;
+}
+
+/** The packager's environment, without what would point git at another repository. */
+export function transportEnv(env: Env): Env {
+  const mine = /^GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_.*|PROXY_.*|HTTP_.*|ASKPASS|CONFIG_.*|CURL_.*|TRACE.*)$/;
+  const kept = Object.entries(env).filter(([name]) => !name.startsWith('GIT_') || mine.test(name));
+  return { ...Object.fromEntries(kept), LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'http:https:ssh:git:file' };
+}
+
+/** No one's configuration, attributes, replacements, locale or time zone. */
+export function isolatedEnv(env: Env): Env {
+  return {
+    PATH: env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
+    HOME: '/nonexistent',
+    LC_ALL: 'C',
+    TZ: 'UTC',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_NO_REPLACE_OBJECTS: '1',
+    GIT_TERMINAL_PROMPT: '0',
+  };
+}
+
+const ISOLATED = ['-c', 'core.attributesFile=/dev/null', '-c', 'core.hooksPath=/dev/null', '-c', 'gc.auto=0'] as const;
+
+/** The one name in a scratch repository; removed before the export. */
+const WANTED = 'refs/airbundle/wanted';
+
+/** Branches and tags of a remote. @throws BundleError exit 6 when it cannot be reached */
+export async function listRemote(url: string, context: GitContext): Promise<RemoteRef[]> {
+  const result = await git(['ls-remote', '--heads', '--tags', '--', url], transportEnv(context.env), context);
+  if (result.exitCode !== 0)
+    throw stepError({
+      code: 'GIT_UNREACHABLE',
+      message: `git cannot read ${url}: it ${outcome(result)}`,
+      details: lastLines(result, 8),
+      hint: `Check the address and the network, for example: git ls-remote ${url}`,
+    });
+  return result.stdout.split('\n').flatMap((line) => {
+    const [object, name] = line.split('\t');
+    return object === undefined || name === undefined ? [] : [{ object, name }];
+  });
+}
+
+/**
+ * Puts one commit of `url` into the new bare repository `scratch`: alone, where the remote can do that;
+ * otherwise (dumb http, a commit id that the server does not hand out) by way of a full mirror in the cache.
+ * @param wanted a full ref name, or a commit id
+ * @param object what `wanted` named when the remote was listed
+ */
+export async function fetchOne(
+  url: string,
+  wanted: string,
+  object: string,
+  scratch: string,
+  mirrors: string,
+  context: GitContext & { readonly onFull: () => void },
+): Promise<void> {
+  await mustRun(['init', '--quiet', '--bare', '--template=', '--', scratch], context);
+  const alone = await git(shallowFetch(scratch, url, wanted), transportEnv(context.env), context);
+  if (alone.exitCode === 0) return;
+  context.signal?.throwIfAborted();
+
+  const mirror = path.join(mirrors, `${createHash('sha256').update(url).digest('hex').slice(0, 24)}.git`);
+  await mustRun(['init', '--quiet', '--bare', '--template=', '--', mirror], context);
+  await mustRun(['--git-dir', mirror, 'config', 'uploadpack.allowAnySHA1InWant', 'true'], context);
+  const transplant = (): Promise<RunResult> => git(shallowFetch(scratch, mirror, object), isolatedEnv(context.env), context);
+  if ((await transplant()).exitCode === 0) return;
+
+  context.onFull();
+  const full = await git(
+    ['--git-dir', mirror, '-c', 'gc.auto=0', 'fetch', '--quiet', '--no-tags', '--', url, '+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
+    transportEnv(context.env),
+    context,
+  );
+  // A failure may be another process that fetches into the same mirror: what counts is that the commit is there.
+  if ((await transplant()).exitCode === 0) return;
+  const failed = full.exitCode === 0 ? alone : full;
+  throw stepError({
+    code: 'GIT_FETCH_FAILED',
+    message: `git cannot fetch ${wanted} from ${url}: it ${outcome(failed)}`,
+    details: lastLines(failed, 8),
+    hint: /^[0-9a-f]{40}$/.test(wanted)
+      ? 'The commit must be part of a branch or tag of that repository.'
+      : 'Run the command again; if it stays, try: git clone with the same address.',
+  });
+}
+
+/** A commit that was fetched, by content: checked as a whole by `git fsck --strict`. */
+export interface FetchedCommit {
+  readonly commit: GitObject;
+  readonly tree: GitObject;
+  /** Paths of submodules: `git archive` leaves them empty. */
+  readonly submodules: readonly string[];
+}
+
+/**
+ * Checks everything in `scratch`, which is the one commit: fsck looks at no older history, whose known
+ * old mistakes (many upstreams have some) could not be mended any more and are not part of the bundle.
+ * @throws BundleError exit 4
+ */
+export async function inspectFetched(scratch: string, url: string, context: GitContext): Promise<FetchedCommit> {
+  const fsck = await git(['--git-dir', scratch, 'fsck', '--strict', '--no-dangling', '--no-progress'], isolatedEnv(context.env), context);
+  if (fsck.exitCode !== 0)
+    throw untrustedError({
+      code: 'GIT_FSCK',
+      message: `git fsck --strict found mistakes in what ${url} sent`,
+      details: lastLines(fsck, 8),
+      hint: 'Run the command again. If it stays, the repository is damaged: choose another origin or another ref.',
+    });
+  const text = async (...args: readonly string[]): Promise<string> =>
+    (await mustRun(['--git-dir', scratch, ...args], context)).stdout;
+  const commit = (await text('rev-parse', '--verify', `${WANTED}^{commit}`)).trim();
+  const tree = (await text('rev-parse', '--verify', `${WANTED}^{tree}`)).trim();
+  const entries = (await text('ls-tree', '-r', '-z', '--full-tree', commit)).split('\0');
+  const submodules = entries.filter((entry) => entry.startsWith('160000 ')).map((entry) => entry.slice(entry.indexOf('\t') + 1));
+  return { commit: GitObject.parse(commit), tree: GitObject.parse(tree), submodules };
+}
+
+/**
+ * The commit's files as a tar below `PREFIX/`. Takes away the repository's refs and shallow mark first,
+ * and abbreviates no object name: see the top of this file.
+ */
+export async function exportCommit(scratch: string, commit: GitObject, prefix: string, context: GitContext): Promise<Streaming> {
+  await mustRun(['--git-dir', scratch, 'update-ref', '-d', WANTED], context);
+  await rm(path.join(scratch, 'shallow'), { force: true });
+  const argv: Argv = [
+    'git', '--git-dir', scratch, ...ISOLATED,
+    '-c', 'core.abbrev=40', '-c', 'core.autocrlf=false', '-c', 'core.eol=lf', '-c', 'tar.umask=0022',
+    // %G? of a signed commit would say whether this host has the signer's key.
+    '-c', 'gpg.program=false', '-c', 'gpg.ssh.program=false', '-c', 'gpg.x509.program=false',
+    'archive', '--format=tar', `--prefix=${prefix}/`, commit,
+  ];
+  return stream(argv, isolatedEnv(context.env));
+}
+
+function shallowFetch(scratch: string, from: string, wanted: string): string[] {
+  return ['--git-dir', scratch, '-c', 'gc.auto=0', 'fetch', '--quiet', '--depth=1', '--no-tags', '--', from, `+${wanted}:${WANTED}`];
+}
+
+/** A command on our own repositories; its failure is a broken git or disk. */
+async function mustRun(args: readonly string[], context: GitContext): Promise<RunResult> {
+  const result = await git([...ISOLATED, ...args], isolatedEnv(context.env), context);
+  if (result.exitCode === 0) return result;
+  throw stepError({
+    code: 'GIT_FAILED',
+    message: `git ${args.find((arg) => /^[a-z]/.test(arg)) ?? ''} ${outcome(result)}`,
+    where: `git ${args.join(' ')}`,
+    details: lastLines(result, 8),
+    hint: 'Check the disk and the git program, then run the command again.',
+  });
+}
+
+async function git(args: readonly string[], env: Env, context: GitContext): Promise<RunResult> {
+  context.signal?.throwIfAborted();
+  const result = await run(['git', ...args], { env, ...(context.signal === undefined ? {} : { signal: context.signal }) });
+  context.signal?.throwIfAborted();
+  if (result.startError === 'ENOENT')
+    throw refusedError({
+      code: 'NO_GIT',
+      message: 'git is not on the PATH; it fetches the sources',
+      hint: 'Install it (apt-get install git, yum install git, brew install git), then run the command again.',
+    });
+  return result;
+}

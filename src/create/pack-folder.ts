@@ -1,0 +1,197 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { chmod, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import path from 'node:path';
+import { refusedError, usageError } from '../errors.js';
+import type { Checksums } from '../model/checksums.js';
+import { formatChecksums, stemOf } from '../model/checksums.js';
+import { Sha256 } from '../model/grammar.js';
+import { folder as names } from '../model/layout.js';
+import { keyId, verifySignature } from '../model/signature.js';
+import { publicKeyOf } from './keys.js';
+import type { PackRequest, Packed } from './pack.js';
+import { packedBytes, packTar } from './pack.js';
+import { signChecksums } from './sign.js';
+import { unwritable } from './store.js';
+
+export interface FolderRequest {
+  /** The folder X appears in this one; made when missing. */
+  readonly out: string;
+  readonly release: Pick<Checksums, 'name' | 'version' | 'sequence' | 'target'>;
+  readonly payload: Omit<PackRequest, 'output'>;
+  readonly installSh: Uint8Array;
+  readonly key: KeyObject;
+  /** Replaces an existing folder that differs. */
+  readonly force: boolean;
+}
+
+export interface WrittenFolder {
+  readonly folder: string;
+  readonly stem: string;
+  readonly keyId: string;
+  readonly payload: Packed;
+  /** `written`; `same`: the folder was there with these bytes; `signed`: and now has this key's signature too. */
+  readonly state: 'written' | 'same' | 'signed' | 'replaced';
+}
+
+/**
+ * Writes OUT/X: payload, checksums, signature, install.sh. It is made under another name beside its place
+ * and appears, whole and on the disk, by one rename.
+ * @throws BundleError exit 4 for a damaged member; exit 5 when X exists and differs, or the disk has no room;
+ * exit 6 when it cannot be written. Nothing is left in any of these cases.
+ */
+export async function writeFolder(request: FolderRequest): Promise<WrittenFolder> {
+  const { out, release, key } = request;
+  const stem = stemOf(release);
+  const folder = path.join(out, stem);
+  const temporary = path.join(out, `.${stem}.${randomBytes(6).toString('hex')}`);
+  await mkdir(out, { recursive: true }).catch((cause: unknown) => {
+    throw unwritable(out, cause);
+  });
+  await requireRoom(out, packedBytes(request.payload) + request.installSh.length);
+  try {
+    await mkdir(temporary, { mode: 0o755 }).catch((cause: unknown) => {
+      throw unwritable(out, cause);
+    });
+    await chmod(temporary, 0o755);
+    const payload = await packTar({ ...request.payload, output: path.join(temporary, names.payload(stem)) });
+    const checksums = formatChecksums({
+      ...release,
+      files: [
+        { name: names.payload(stem), sha256: payload.sha256 },
+        { name: names.installer, sha256: sha256Of(request.installSh) },
+      ],
+    });
+    const id = keyId(publicKeyOf(key));
+    const signature = { name: names.signature(stem, id), bytes: signChecksums(checksums, key) };
+    await writeDurable(path.join(temporary, names.installer), request.installSh);
+    await writeDurable(path.join(temporary, names.checksums(stem)), checksums);
+    await writeDurable(path.join(temporary, signature.name), signature.bytes);
+    await syncFolder(temporary);
+    const state = await publish({ temporary, folder, stem, checksums, signature, key, force: request.force });
+    await syncFolder(out);
+    return { folder, stem, keyId: id, payload, state };
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+interface Ready {
+  readonly temporary: string;
+  readonly folder: string;
+  readonly stem: string;
+  readonly checksums: string;
+  readonly signature: { readonly name: string; readonly bytes: Uint8Array };
+  readonly key: KeyObject;
+  readonly force: boolean;
+}
+
+async function publish(ready: Ready): Promise<WrittenFolder['state']> {
+  const { temporary, folder, force } = ready;
+  if (!(await exists(folder))) {
+    await rename(temporary, folder).catch((cause: unknown) => {
+      throw unwritable(folder, cause);
+    });
+    return 'written';
+  }
+  const difference = await firstDifference(ready);
+  if (difference === undefined) return addSignature(ready);
+  if (!force)
+    throw refusedError({
+      code: 'FOLDER_DIFFERS',
+      message: `there is another bundle of this name and version: ${difference}`,
+      where: folder,
+      hint: 'A released version does not change: give the manifest a new "version:" and "sequence:". To replace a bundle that nobody has: --force',
+    });
+  const displaced = `${temporary}.old`;
+  await rename(folder, displaced);
+  try {
+    await rename(temporary, folder);
+  } catch (cause) {
+    await rename(displaced, folder);
+    throw unwritable(folder, cause);
+  }
+  await rm(displaced, { recursive: true, force: true });
+  return 'replaced';
+}
+
+/** What differs between the folder that is there and the new one, in words; signatures aside. */
+async function firstDifference({ folder, stem, checksums }: Ready): Promise<string | undefined> {
+  const there = await readFile(path.join(folder, names.checksums(stem)), 'utf8').catch(() => undefined);
+  if (there === undefined) return `it has no ${names.checksums(stem)}`;
+  if (there !== checksums) return `its ${names.checksums(stem)} differs`;
+  for (const line of checksums.split('\n').slice(1, -1)) {
+    const [sha256 = '', name = ''] = line.split('  ');
+    if ((await hashFile(path.join(folder, name)).catch(() => undefined)) !== sha256) return `its ${name} is damaged`;
+  }
+  return undefined;
+}
+
+/** ECDSA signatures differ each time: a good one of this key stays, others' are not touched. */
+async function addSignature({ temporary, folder, checksums, signature, key }: Ready): Promise<'same' | 'signed'> {
+  const file = path.join(folder, signature.name);
+  const there = await readFile(file).catch(() => undefined);
+  if (there !== undefined && verifySignature(Buffer.from(checksums), there, publicKeyOf(key))) return 'same';
+  await rename(path.join(temporary, signature.name), file).catch((cause: unknown) => {
+    throw unwritable(file, cause);
+  });
+  await syncFolder(folder);
+  return 'signed';
+}
+
+async function requireRoom(out: string, neededBytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(out);
+  if (bavail * bsize >= neededBytes) return;
+  throw refusedError({
+    code: 'NO_ROOM',
+    message: `the bundle takes ${String(neededBytes)} bytes; ${String(bavail * bsize)} are free`,
+    where: out,
+    hint: `Make room there (see: df -h ${out}), or choose another folder with --out.`,
+  });
+}
+
+/** The companion's first step. @throws BundleError exit 2 when it was not built */
+export async function readInstallSh(file: string): Promise<Buffer> {
+  return readFile(file).catch((cause: unknown) => {
+    throw usageError({ code: 'NO_INSTALLER', message: 'install.sh is missing from this installation of airbundle', where: file, hint: 'Install airbundle again.', cause });
+  });
+}
+
+async function writeDurable(file: string, bytes: Uint8Array | string): Promise<void> {
+  try {
+    const handle = await open(file, 'wx', 0o644);
+    try {
+      await handle.chmod(0o644);
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw unwritable(file, cause);
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function hashFile(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Uint8Array);
+  return hash.digest('hex');
+}
+
+function sha256Of(bytes: Uint8Array): Sha256 {
+  return Sha256.parse(createHash('sha256').update(bytes).digest('hex'));
+}
+
+async function exists(file: string): Promise<boolean> {
+  return stat(file).then(() => true, () => false);
+}

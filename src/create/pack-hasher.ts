@@ -1,0 +1,63 @@
+import { Worker } from 'node:worker_threads';
+import { Sha256 } from '../model/grammar.js';
+
+/*
+ * SHA-256 of the whole payload in a second thread, while the main one hashes the members: each byte of
+ * a bundle is hashed twice, and both would otherwise wait for each other (test/bench/pack.ts).
+ */
+
+/** Buffers that both threads see; a slot is free again when its promise resolves. */
+export interface Hasher {
+  readonly slots: readonly Buffer[];
+  /** Hashes the first `length` bytes of a slot, in the order of the calls. */
+  update(slot: number, length: number): Promise<void>;
+  digest(): Promise<Sha256>;
+  close(): Promise<void>;
+}
+
+// Text, not a file of its own: it then runs the same from sources, from one built file, and in tests.
+const WORKER = `
+const { parentPort, workerData } = require('node:worker_threads');
+const hash = require('node:crypto').createHash('sha256');
+const slots = workerData.map((slot) => new Uint8Array(slot));
+parentPort.on('message', ({ slot, length }) => {
+  if (slot === undefined) return parentPort.postMessage(hash.digest('hex'));
+  hash.update(slots[slot].subarray(0, length));
+  parentPort.postMessage('');
+});
+`;
+
+export function startHasher(slotCount: number, slotBytes: number): Hasher {
+  const shared = Array.from({ length: slotCount }, () => new SharedArrayBuffer(slotBytes));
+  const worker = new Worker(WORKER, { eval: true, workerData: shared, resourceLimits: { maxOldGenerationSizeMb: 16 } });
+  const waiting: { resolve(answer: string): void; reject(error: Error): void }[] = [];
+  let broken: Error | undefined;
+  const fail = (error: Error): void => {
+    broken ??= error;
+    for (const entry of waiting.splice(0)) entry.reject(error);
+  };
+  worker.on('message', (answer: string) => waiting.shift()?.resolve(answer));
+  worker.on('error', (error) => { fail(error instanceof Error ? error : new Error(String(error))); });
+  worker.on('exit', () => { fail(new Error('the hashing thread has ended')); });
+  const ask = (message: { readonly slot?: number; readonly length?: number }): Promise<string> =>
+    new Promise((resolve, reject) => {
+      if (broken !== undefined) {
+        reject(broken);
+        return;
+      }
+      waiting.push({ resolve, reject });
+      worker.postMessage(message);
+    });
+  return {
+    slots: shared.map((slot) => Buffer.from(slot)),
+    async update(slot, length) {
+      await ask({ slot, length });
+    },
+    async digest() {
+      return Sha256.parse(await ask({}));
+    },
+    async close() {
+      await worker.terminate();
+    },
+  };
+}

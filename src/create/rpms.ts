@@ -1,0 +1,289 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { invalidError, untrustedError } from '../errors.js';
+import type { Contents } from '../model/contents.js';
+import { requestOf } from '../model/lock.js';
+import type { Lock, LockedRpm } from '../model/lock.js';
+import type { Manifest } from '../model/manifest.js';
+import { byCodePoint, compareNevra, formatNevra, rpmFileName } from '../model/nevra.js';
+import { inStep } from '../report.js';
+import type { Reporter } from '../report.js';
+import { collectorImage } from './collector-image.js';
+import { examine, runYum } from './collector.js';
+import type { YumResult } from './collector.js';
+import { findEngine, withContainers } from './engine.js';
+import type { Container, CreateContainer, EngineName } from './engine.js';
+import { readBytes } from './engine-tar.js';
+import { judgeClosure, judgeRequested, judgeRpms, judgeYum, unknownPackages } from './judge.js';
+import type { JudgedRpm } from './judge.js';
+import { MAX_KEY_BYTES, readPublicKey, requireFingerprint } from './openpgp.js';
+import type { PublicKey } from './openpgp.js';
+import type { Store } from './store.js';
+
+export interface CollectRequest {
+  readonly manifest: Manifest;
+  /** What the manifest's paths are relative to. */
+  readonly manifestDir: string;
+  /** With a lock exactly its RPMs are collected; without one, what the repositories have now. */
+  readonly lock: Lock | undefined;
+  /** `--image`: runs yum in this image instead of the manifest's. */
+  readonly image?: string;
+  readonly engine?: EngineName;
+  readonly store: Store;
+  readonly reporter: Reporter;
+  /** The whole environment of the engine's command; see EngineRequest. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Ends the work; containers are removed before the promise rejects. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Collected {
+  /** Sorted by compareNevra; each is in the store. */
+  readonly rpms: LockedRpm[];
+  readonly collector: Contents['collector'];
+}
+
+/** Where an RPM came from, before its header was read. */
+interface Candidate {
+  readonly sha256: LockedRpm['sha256'];
+  readonly sizeBytes: number;
+  readonly name: string;
+  readonly repository: string;
+  readonly path: string;
+}
+
+/**
+ * Downloads the closure of all components' packages into the store, and proves it: every RPM signed as a
+ * whole by a pinned key, the set complete in an empty root. Signatures and closure are proven in every
+ * case; what the lock names and the store has is not downloaded again.
+ *
+ * @throws BundleError exit 3 LOCK_OUT_OF_DATE, PACKAGE_UNKNOWN; exit 4 for trust; exit 5 without an engine
+ * or image; exit 6 when yum or the closure fails
+ */
+export async function collectRpms(request: CollectRequest): Promise<Collected> {
+  const { manifest, lock, reporter, store } = request;
+  requireCurrentLock(manifest, lock);
+  const engine = await inStep(reporter, 'collect.engine', 'find a container engine', () => findEngine(request), ({ name }) => name);
+  const image = await inStep(
+    reporter, 'collect.image', 'prepare the collector image',
+    (step) => collectorImage(engine, { collector: manifest.collector, manifestDir: request.manifestDir, image: request.image }, step),
+    ({ recorded }) => recorded.image,
+  );
+  const requested = requestOf(manifest).packages;
+  if (requested.length === 0) return { rpms: [], collector: image.recorded };
+
+  return withContainers(engine, (text) => { reporter.warn(text); }, async (create) => {
+    const examiner = await create({ role: 'examine', image: image.id, network: false, command: ['sh', '/airbundle/examine.sh'] });
+    const keys = await inStep(
+      reporter, 'collect.keys', 'compare the keys with their fingerprints',
+      () => pinnedKeys(manifest, request.manifestDir, examiner),
+      (all) => `${String(all.length)} pinned`,
+    );
+    const candidates =
+      lock === undefined
+        ? await downloadClosure(request, create, image.id, keys, requested)
+        : await obtainLocked(request, lock, create, image.id, keys);
+    const judged = await inStep(
+      reporter, 'collect.examine', 'prove signatures and closure',
+      async (step) => {
+        const facts = await examine(engine, examiner, store, { keys, rpms: candidates }, step);
+        const rpms = judgeRpms(facts.rpms, keys);
+        judgeRequested(rpms, requested);
+        judgeClosure(facts.closure);
+        return rpms;
+      },
+      (rpms) => `${String(rpms.length)} RPMs`,
+    );
+    if (lock !== undefined) requireLocked(lock, judged);
+    return { rpms: withOrigin(judged, candidates), collector: image.recorded };
+  });
+}
+
+/** @throws BundleError exit 3 */
+function requireCurrentLock(manifest: Manifest, lock: Lock | undefined): void {
+  if (lock === undefined) return;
+  const wanted = requestOf(manifest);
+  const differences = [
+    ...(wanted.target === lock.requested.target ? [] : [`target: ${wanted.target} in the manifest, ${lock.requested.target} in the lock`]),
+    ...(wanted.repositories.join() === lock.requested.repositories.join()
+      ? []
+      : [`repositories: ${wanted.repositories.join(', ')} in the manifest, ${lock.requested.repositories.join(', ')} in the lock`]),
+    ...without(wanted.packages, lock.requested.packages).map((name) => `package ${name}: only in the manifest`),
+    ...without(lock.requested.packages, wanted.packages).map((name) => `package ${name}: only in the lock`),
+  ];
+  if (differences.length === 0) return;
+  throw invalidError({
+    code: 'LOCK_OUT_OF_DATE',
+    message: 'the lock answers another manifest than this one',
+    details: differences,
+    hint: 'Make it again and read its diff: bundle lock',
+  });
+}
+
+async function pinnedKeys(manifest: Manifest, manifestDir: string, container: Container): Promise<PublicKey[]> {
+  const keys: PublicKey[] = [];
+  for (const pinned of manifest.keys) {
+    const where = 'file' in pinned ? path.resolve(manifestDir, pinned.file) : `${pinned.image} in the collector image`;
+    const bytes = 'file' in pinned ? await readKeyFile(where) : await readFromImage(container, pinned.image, where);
+    const key = readPublicKey(bytes, where);
+    requireFingerprint(key, pinned.fingerprint, where);
+    if (!keys.some(({ fingerprint }) => fingerprint === key.fingerprint)) keys.push(key);
+  }
+  return keys;
+}
+
+async function readKeyFile(file: string): Promise<Uint8Array> {
+  return readFile(file).catch((cause: unknown) => {
+    throw invalidError({
+      code: 'KEY_FILE_MISSING',
+      message: 'a key of the manifest cannot be read',
+      where: file,
+      hint: '"keys: - file:" is relative to the manifest.',
+      cause,
+    });
+  });
+}
+
+async function readFromImage(container: Container, file: string, where: string): Promise<Uint8Array> {
+  let bytes: Uint8Array | undefined;
+  await container
+    .copyOut(file, async (member) => { if (member.type === 'file') bytes = await readBytes(member, MAX_KEY_BYTES); })
+    .catch((cause: unknown) => {
+      throw invalidError({ code: 'KEY_FILE_MISSING', message: 'a key of the manifest cannot be read', where, hint: '"keys: - image:" is an absolute path in the collector image.', cause });
+    });
+  if (bytes === undefined)
+    throw invalidError({ code: 'KEY_FILE_MISSING', message: 'a key of the manifest is not a plain file', where, hint: 'Name the file itself, not a link to it.' });
+  return bytes;
+}
+
+/** Without a lock: yum resolves. */
+async function downloadClosure(
+  { manifest, reporter, store }: CollectRequest,
+  create: CreateContainer,
+  image: string,
+  keys: readonly PublicKey[],
+  packages: readonly string[],
+): Promise<Candidate[]> {
+  return inStep(
+    reporter, 'collect.download', `download ${String(packages.length)} packages and what they need`,
+    async (step) => {
+      const result = await runYum(create, image, store, { repositories: manifest.repositories, keys, packages, atHand: [] }, step);
+      judgeYum(result);
+      return originsOf(result, manifest, reporter);
+    },
+    (all) => `${String(all.length)} RPMs`,
+  );
+}
+
+/** With a lock: the store first; yum is asked for the exact rest, with the store's RPMs at hand. */
+async function obtainLocked(
+  { manifest, reporter, store }: CollectRequest,
+  lock: Lock,
+  create: CreateContainer,
+  image: string,
+  keys: readonly PublicKey[],
+): Promise<Candidate[]> {
+  const atHand: LockedRpm[] = [];
+  const missing: LockedRpm[] = [];
+  for (const rpm of lock.rpms) ((await isIntact(store, rpm)) ? atHand : missing).push(rpm);
+  if (missing.length > 0) {
+    await inStep(
+      reporter, 'collect.download', `download ${String(missing.length)} of ${String(lock.rpms.length)} locked RPMs`,
+      async (step) => {
+        const result = await runYum(create, image, store, {
+          repositories: manifest.repositories,
+          keys,
+          packages: missing.map((rpm) => formatNevra(rpm.nevra)),
+          atHand: atHand.map(({ sha256 }) => sha256),
+        }, step);
+        const gone = unknownPackages(result);
+        if (gone.length > 0) throw notReproduced([...new Set(gone)].map((name) => `missing: ${name}`));
+        judgeYum(result);
+        requireLockedFiles(missing, atHand, result);
+      },
+    );
+  }
+  return lock.rpms.map(({ sha256, sizeBytes, nevra, repository, path: below }) => ({
+    sha256, sizeBytes, name: rpmFileName(nevra), repository, path: below,
+  }));
+}
+
+/** A damaged entry is downloaded again, which mends the store. */
+async function isIntact(store: Store, { sha256 }: LockedRpm): Promise<boolean> {
+  if (!(await store.has(sha256))) return false;
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(store.path(sha256)), hash);
+  return hash.digest('hex') === sha256;
+}
+
+/** @throws BundleError exit 4, LOCK_NOT_REPRODUCED */
+function requireLockedFiles(missing: readonly LockedRpm[], atHand: readonly LockedRpm[], { downloads }: YumResult): void {
+  const known = new Set([...missing, ...atHand].map((rpm) => rpm.sha256));
+  const arrived = new Map(downloads.map((download) => [download.name, download]));
+  const differences = missing.flatMap((rpm) => {
+    if (downloads.some(({ sha256 }) => sha256 === rpm.sha256)) return [];
+    const other = arrived.get(rpmFileName(rpm.nevra));
+    arrived.delete(rpmFileName(rpm.nevra));
+    return other === undefined
+      ? [`missing: ${formatNevra(rpm.nevra)}`]
+      : [`changed: ${formatNevra(rpm.nevra)}: ${rpm.sha256} in the lock, ${other.sha256} in the repository`];
+  });
+  for (const [name, { sha256 }] of arrived) if (!known.has(sha256)) differences.push(`added: ${name}`);
+  if (differences.length > 0) throw notReproduced(differences);
+}
+
+/** The lock names a package; its bytes must call themselves the same. */
+function requireLocked(lock: Lock, judged: readonly JudgedRpm[]): void {
+  const names = new Map(judged.map((rpm) => [rpm.sha256, formatNevra(rpm.nevra)]));
+  const differences = lock.rpms.flatMap((rpm) => {
+    const name = names.get(rpm.sha256);
+    return name === formatNevra(rpm.nevra) ? [] : [`changed: ${formatNevra(rpm.nevra)} in the lock, ${name ?? 'nothing'} in the file`];
+  });
+  if (differences.length > 0) throw notReproduced(differences);
+}
+
+function notReproduced(differences: readonly string[]): Error {
+  return untrustedError({
+    code: 'LOCK_NOT_REPRODUCED',
+    message: 'the repositories no longer give the RPMs that the lock names',
+    details: [...differences].sort(byCodePoint),
+    hint: 'Use a repository that does not change (a vault or a snapshot); or make the lock again and read its diff: bundle lock',
+  });
+}
+
+/** By checksum where the metadata has SHA-256 ones, otherwise by name. */
+function originsOf(result: YumResult, manifest: Manifest, reporter: Reporter): Candidate[] {
+  const order = manifest.repositories.map(({ id }) => id);
+  const origins = [...result.origins].sort(
+    (a, b) => order.indexOf(a.repository) - order.indexOf(b.repository) || byCodePoint(a.path, b.path),
+  );
+  const candidates = result.downloads.map(({ sha256, sizeBytes, name }) => {
+    const origin =
+      origins.find(({ checksum }) => checksum === sha256) ??
+      origins.find(({ checksum, path: below }) => checksum.length !== 64 && path.posix.basename(below) === name);
+    return { sha256, sizeBytes, name, repository: origin?.repository ?? (order.length === 1 ? (order[0] ?? '') : ''), path: origin?.path ?? name, known: origin !== undefined };
+  });
+  const unknown = candidates.filter(({ known }) => !known);
+  if (unknown.length > 0)
+    reporter.warn(`the place of ${String(unknown.length)} RPMs in their repository is not known: only the file name is recorded`);
+  return candidates.map(({ known: _, ...candidate }) => candidate);
+}
+
+function withOrigin(judged: readonly JudgedRpm[], candidates: readonly Candidate[]): LockedRpm[] {
+  const bySha256 = new Map(candidates.map((candidate) => [candidate.sha256, candidate]));
+  return judged
+    .map(({ nevra, sha256, signer, licence, summary, sourceRpm }) => {
+      const candidate = bySha256.get(sha256);
+      if (candidate === undefined) throw new Error(`an RPM without a candidate: ${sha256}`);
+      const { sizeBytes, repository, path: below } = candidate;
+      return { nevra, sha256, sizeBytes, signer, licence, summary, sourceRpm, repository, path: below };
+    })
+    .sort((a, b) => compareNevra(a.nevra, b.nevra));
+}
+
+function without(all: readonly string[], others: readonly string[]): string[] {
+  return all.filter((name) => !others.includes(name));
+}

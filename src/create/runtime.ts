@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { Parser } from 'tar';
+import type { ReadEntry } from 'tar';
+import { invalidError, refusedError, stepError, untrustedError } from '../errors.js';
+import { lastLines, outcome, run } from '../host/process.js';
+import type { Sha256 } from '../model/grammar.js';
+import type { Lock } from '../model/lock.js';
+import type { ManifestRuntime } from '../model/manifest.js';
+import type { Reporter } from '../report.js';
+import { inStep } from '../report.js';
+import type { Store } from './store.js';
+
+export type LockedRuntime = Lock['runtime'];
+
+export interface RuntimeRequest {
+  readonly runtime: ManifestRuntime;
+  readonly lock: Lock | undefined;
+  readonly store: Store;
+  readonly cacheDir: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly reporter: Reporter;
+  readonly signal?: AbortSignal;
+}
+
+/** What a runtime is called in the lock and in bundle.json. */
+export function runtimeOrigin(runtime: ManifestRuntime): { readonly origin: string; readonly version: string } {
+  if ('url' in runtime) return { origin: runtime.url, version: runtime.version };
+  return { origin: `npm:${runtime.npm}`, version: runtime.npm.slice(runtime.npm.lastIndexOf('@') + 1) };
+}
+
+/**
+ * The Node binary that the bundle brings, in the store.
+ * @throws BundleError exit 4 for another integrity or digest than pinned; exit 3 when the binary is not in the package
+ */
+export async function collectRuntime(request: RuntimeRequest): Promise<LockedRuntime> {
+  const { runtime, lock, store } = request;
+  if (lock !== undefined && (await store.has(lock.runtime.sha256))) return lock.runtime;
+  const named = runtimeOrigin(runtime);
+  return inStep(request.reporter, 'runtime', `runtime ${named.origin}`, async () => {
+    const kept = 'url' in runtime ? await fromUrl(runtime, request) : await fromNpm(runtime, request);
+    if (lock !== undefined && lock.runtime.sha256 !== kept.sha256)
+      throw untrustedError({
+        code: 'RUNTIME_DIFFERS',
+        message: `${named.origin} is not the binary that the lock pins`,
+        details: [`locked sha256 ${lock.runtime.sha256}`, `now    sha256 ${kept.sha256}`],
+        hint: 'A released version never changes by itself: find out why. To take the new one, run: bundle lock',
+      });
+    return { ...named, ...kept };
+  });
+}
+
+type Kept = { readonly sha256: Sha256; readonly sizeBytes: number };
+
+async function fromNpm(runtime: Extract<ManifestRuntime, { npm: string }>, request: RuntimeRequest): Promise<Kept> {
+  const temporary = path.join(request.cacheDir, 'tmp');
+  await mkdir(temporary, { recursive: true });
+  const scratch = await mkdtemp(path.join(temporary, 'npm-'));
+  try {
+    const result = await run(['npm', 'pack', runtime.npm, '--json', '--ignore-scripts'], {
+      cwd: scratch,
+      env: request.env,
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
+    });
+    request.signal?.throwIfAborted();
+    if (result.startError === 'ENOENT')
+      throw refusedError({ code: 'NO_NPM', message: 'npm is not on the PATH; it fetches the runtime', hint: 'Install npm (it comes with Node), then run the command again.' });
+    const [archive] = (await readdir(scratch)).filter((name) => name.endsWith('.tgz'));
+    if (result.exitCode !== 0 || archive === undefined)
+      throw stepError({
+        code: 'NPM_FAILED',
+        message: `npm pack ${runtime.npm} ${outcome(result)}`,
+        details: lastLines(result, 8),
+        hint: `Check npm's registry and proxy settings: npm config list; npm view ${runtime.npm}`,
+      });
+    const file = path.join(scratch, archive);
+    const integrity = await sha512Integrity(file, request.signal);
+    if (integrity !== runtime.integrity)
+      throw untrustedError({
+        code: 'WRONG_INTEGRITY',
+        message: `${runtime.npm} is not the package that the manifest pins`,
+        where: 'runtime: integrity',
+        details: [`pinned   ${runtime.integrity}`, `received ${integrity}`],
+        hint: `Compare both with: npm view ${runtime.npm} dist.integrity`,
+      });
+    return await extractOne(file, `package/${runtime.path}`, runtime.npm, request);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function fromUrl(runtime: Extract<ManifestRuntime, { url: string }>, request: RuntimeRequest): Promise<Kept> {
+  const { store } = request;
+  if (!(await store.has(runtime.sha256))) {
+    const unreachable = (reason: string, cause?: unknown): Error =>
+      stepError({
+        code: 'RUNTIME_UNREACHABLE',
+        message: `cannot fetch ${runtime.url}: ${reason}`,
+        hint: `Check the address and the network, for example: curl -fI ${runtime.url}`,
+        cause,
+      });
+    const response = await fetch(runtime.url, request.signal === undefined ? {} : { signal: request.signal }).catch((cause: unknown) => {
+      request.signal?.throwIfAborted();
+      throw unreachable(reasonOf(cause), cause);
+    });
+    if (!response.ok || response.body === null) throw unreachable(`HTTP ${String(response.status)}`);
+    await store.put(response.body, runtime.sha256);
+  }
+  const file = store.path(runtime.sha256);
+  if (runtime.path !== undefined) return extractOne(file, runtime.path, runtime.url, request);
+  return store.put(createReadStream(file), runtime.sha256);
+}
+
+/** Streams one regular file of a gzip tarball into the store. */
+async function extractOne(file: string, wanted: string, origin: string, request: RuntimeRequest): Promise<Kept> {
+  const found: Promise<Kept>[] = [];
+  const seen: string[] = [];
+  const parser = new Parser({
+    strict: true,
+    onReadEntry: (entry: ReadEntry) => {
+      const regular = entry.type === 'File' || entry.type === 'OldFile';
+      if (regular && entry.path.replace(/^\.\//, '') === wanted) {
+        const kept = request.store.put(entry as AsyncIterable<Uint8Array>);
+        // Awaited below; until then a failure must not count as unhandled, nor block the parser.
+        kept.catch(() => { entry.resume(); });
+        found.push(kept);
+        return;
+      }
+      if (regular && path.posix.basename(entry.path) === path.posix.basename(wanted)) seen.push(entry.path);
+      entry.resume();
+    },
+  });
+  await pipeline(createReadStream(file), parser as unknown as NodeJS.WritableStream, ...(request.signal === undefined ? [] : [{ signal: request.signal }]));
+  const [kept, ...more] = await Promise.all(found);
+  if (kept !== undefined && more.length === 0) return kept;
+  throw invalidError({
+    code: 'NO_RUNTIME_FILE',
+    message: `${origin} holds ${kept === undefined ? 'no' : 'more than one'} file ${wanted}`,
+    where: 'runtime: path',
+    details: seen.slice(0, 5).map((name) => `it has ${name}`),
+    hint: 'Write the path of the node binary inside the package as "path:".',
+  });
+}
+
+async function sha512Integrity(file: string, signal: AbortSignal | undefined): Promise<string> {
+  const hash = createHash('sha512');
+  for await (const chunk of createReadStream(file, signal === undefined ? {} : { signal })) hash.update(chunk as Uint8Array);
+  return `sha512-${hash.digest('base64')}`;
+}
+
+/** fetch() hides the reason in `cause`. */
+function reasonOf(error: unknown): string {
+  const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return inner instanceof Error ? inner.message : String(inner);
+}

@@ -1,0 +1,164 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { invalidError, stepError, untrustedError } from '../errors.js';
+import type { GitObject } from '../model/grammar.js';
+import type { Lock, LockedSource } from '../model/lock.js';
+import type { Manifest, ManifestComponent } from '../model/manifest.js';
+import { nearest } from '../model/nearest.js';
+import type { Reporter } from '../report.js';
+import { inStep } from '../report.js';
+import type { FetchedCommit, RemoteRef } from './git.js';
+import { exportCommit, fetchOne, inspectFetched, listRemote } from './git.js';
+import { allOrAbort } from './create-together.js';
+import type { Store } from './store.js';
+
+export interface SourcesRequest {
+  readonly manifest: Manifest;
+  /** Relative repository paths start here. */
+  readonly manifestFolder: string;
+  /** What must come out again, when there is a lock. */
+  readonly lock: Lock | undefined;
+  readonly store: Store;
+  readonly cacheDir: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly reporter: Reporter;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Every component's source as a tar in the store, in the manifest's order. Nothing is fetched for a
+ * source whose export, as the lock names it, is there already.
+ * @throws BundleError exit 3: no such ref; exit 4: a moved tag, damage; exit 6: unreachable
+ */
+export async function collectSources(request: SourcesRequest): Promise<LockedSource[]> {
+  return allOrAbort(
+    request.signal,
+    request.manifest.components.map((component) => async (signal: AbortSignal) => {
+      const locked = request.lock?.sources.find((source) => source.component === component.name);
+      if (locked !== undefined && (await request.store.has(locked.sha256))) return locked;
+      return inStep(
+        request.reporter,
+        `source:${component.name}`,
+        `source of ${component.name} ${component.source.ref}`,
+        (step) => collectSource(component, locked, { ...request, signal }, (note) => { step.note(note); }),
+        (source) => source.commit.slice(0, 12),
+      );
+    }),
+  );
+}
+
+async function collectSource(
+  component: ManifestComponent,
+  locked: LockedSource | undefined,
+  request: SourcesRequest & { readonly signal: AbortSignal },
+  note: (text: string) => void,
+): Promise<LockedSource> {
+  const { store, cacheDir, reporter } = request;
+  const { git, ref } = component.source;
+  const url = absoluteUrl(git, request.manifestFolder);
+  const temporary = path.join(cacheDir, 'tmp');
+  await mkdir(temporary, { recursive: true });
+  const scratch = await mkdtemp(path.join(temporary, 'git-'));
+  try {
+    const wanted = await resolveRef(component, url, request);
+    if (wanted.name.startsWith('refs/heads/') && locked === undefined)
+      reporter.warn(`${component.name}: "${ref}" is a branch and will move: a tag or a commit id keeps the bundle reproducible`);
+    await fetchOne(url, wanted.name, wanted.object, scratch, path.join(cacheDir, 'git'), {
+      ...request,
+      onFull: () => { note('the server hands out no single commit: fetching the whole history'); },
+    });
+    const fetched = await inspectFetched(scratch, url, request);
+    mustBe(component, fetched, component.source.commit, 'the manifest');
+    mustBe(component, fetched, locked?.commit, 'the lock');
+    for (const submodule of fetched.submodules)
+      reporter.warn(`${component.name}: the submodule ${submodule} is not carried; its folder will be empty`);
+
+    const archive = await exportCommit(scratch, fetched.commit, component.name, request);
+    const kill = (): void => { archive.kill(); };
+    request.signal.addEventListener('abort', kill, { once: true });
+    const kept = await store
+      .put(archive.stdout)
+      .catch((error: unknown) => {
+        kill();
+        throw error;
+      })
+      .finally(() => { request.signal.removeEventListener('abort', kill); });
+    const end = await archive.end;
+    request.signal.throwIfAborted();
+    if (end.exitCode !== 0)
+      throw stepError({
+        code: 'GIT_EXPORT_FAILED',
+        message: `git archive failed for ${component.name}`,
+        details: end.stderr.trimEnd().split('\n').slice(-8),
+        hint: 'Check the disk and the git program, then run the command again.',
+      });
+    const source = { component: component.name, url: git, ref, commit: fetched.commit, tree: fetched.tree, ...kept };
+    if (locked !== undefined && locked.sha256 !== source.sha256) throw exportDiffers(locked, source);
+    return source;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** A commit id as it is; a tag before a branch of the same name, as git itself does. */
+async function resolveRef(component: ManifestComponent, url: string, request: SourcesRequest): Promise<RemoteRef> {
+  const { ref } = component.source;
+  if (/^[0-9a-f]{40}$/.test(ref)) return { name: ref, object: ref };
+  const refs = await listRemote(url, request);
+  for (const name of [`refs/tags/${ref}`, `refs/heads/${ref}`, ref]) {
+    const found = refs.find((candidate) => candidate.name === name);
+    if (found !== undefined) return found;
+  }
+  const names = refs.filter(({ name }) => !name.endsWith('^{}')).map(({ name }) => name.replace(/^refs\/(?:heads|tags)\//, ''));
+  const close = likely(ref, names);
+  throw invalidError({
+    code: 'NO_SUCH_REF',
+    message: `${url} has no tag or branch "${ref}"`,
+    where: `components: ${component.name}: source: ref`,
+    details: close.length === 0 ? [`it has ${String(names.length)} tags and branches`] : [`it has: ${close.join(', ')}`],
+    hint: /^[0-9a-f]{7,39}$/.test(ref)
+      ? 'A commit is named by all of its 40 digits.'
+      : `See what it has: git ls-remote --heads --tags ${url}`,
+  });
+}
+
+/** The names that were most likely meant: the nearest first, then those with the longest common beginning. */
+function likely(ref: string, names: readonly string[]): string[] {
+  const common = (name: string): number => {
+    let length = 0;
+    while (length < name.length && name[length] === ref[length]) length += 1;
+    return length;
+  };
+  const near = nearest(ref, names);
+  const alike = names.filter((name) => common(name) > 1 && name !== near).sort((a, b) => common(b) - common(a));
+  return [...(near === undefined ? [] : [near]), ...alike].slice(0, 5);
+}
+
+function mustBe(component: ManifestComponent, fetched: FetchedCommit, expected: GitObject | undefined, by: string): void {
+  if (expected === undefined || expected === fetched.commit) return;
+  throw untrustedError({
+    code: 'REF_MOVED',
+    message: `${component.name}: "${component.source.ref}" is not the commit that ${by} pins`,
+    where: component.source.git,
+    details: [`pinned ${expected}`, `now    ${fetched.commit}`],
+    hint:
+      by === 'the lock'
+        ? 'A tag never moves by itself: find out why. To take the new commit, run: bundle lock. To keep the old one, write it as "ref:".'
+        : 'A tag never moves by itself: find out why. To take the new commit, write it as "commit:".',
+  });
+}
+
+function exportDiffers(locked: LockedSource, source: LockedSource): Error {
+  return untrustedError({
+    code: 'EXPORT_DIFFERS',
+    message: `${source.component}: the commit is the locked one, its exported tar is not`,
+    where: source.url,
+    details: [`locked sha256 ${locked.sha256}`, `now    sha256 ${source.sha256}`],
+    hint: 'Its .gitattributes may ask for something that changes (export-subst with a relative date), or this git writes tar differently. To take the new export, run: bundle lock',
+  });
+}
+
+/** What git is given: a path in the manifest is relative to the manifest. */
+function absoluteUrl(git: string, manifestFolder: string): string {
+  return /^\.{0,2}\//.test(git) ? path.resolve(manifestFolder, git) : git;
+}

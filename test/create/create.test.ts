@@ -1,0 +1,252 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { createBundle, lockManifest } from '../../src/create/create.js';
+import type { CreateRequest, CreateResult } from '../../src/create/create.js';
+import { keygen } from '../../src/create/keys.js';
+import { openStore } from '../../src/create/store.js';
+import { refusedError } from '../../src/errors.js';
+import { parseChecksums } from '../../src/model/checksums.js';
+import { parseContents } from '../../src/model/contents.js';
+import { parseLock } from '../../src/model/lock.js';
+import { twoRpms } from './create-child.js';
+import { manifestText } from './create-manifest.js';
+import { chunks, failureOf, makeRepository, packagerEnv, recordingReporter, sha256Of, temporaryFolder } from './create-support.js';
+
+const STEM = 'thing-ha-1.2.0-el7.x86_64';
+const CHILD = fileURLToPath(new URL('create-child.ts', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+interface Setting {
+  readonly folder: string;
+  readonly out: string;
+  readonly request: CreateRequest;
+  readonly publicKeyPath: string;
+  /** The same request for create-child.ts. */
+  child(changes?: Partial<CreateRequest>): string;
+}
+
+async function setting(): Promise<Setting> {
+  const folder = temporaryFolder();
+  const upstream = makeRepository(path.join(folder, 'upstream'));
+  upstream.commit({ 'src/a.c': 'int a;\n', configure: '#!/bin/sh\n' });
+  upstream.git('tag', 'v1.0');
+  const { keyPath, publicKeyPath } = await keygen({ prefix: path.join(folder, 'keys', 'packager') });
+  const files = {
+    manifestPath: path.join(folder, 'thing.yaml'),
+    out: path.join(folder, 'dist'),
+    keyPath,
+    cacheDir: path.join(folder, 'cache'),
+    installerPath: path.join(folder, 'installer.cjs'),
+    installShPath: path.join(folder, 'install.sh'),
+  };
+  writeFileSync(files.manifestPath, manifestText());
+  writeFileSync(files.installerPath, 'console.log("installer");\n');
+  writeFileSync(files.installShPath, '#!/bin/sh\n');
+  await (await openStore({ directory: files.cacheDir })).put(chunks('node'), sha256Of('node'));
+  return {
+    folder, out: files.out, publicKeyPath,
+    request: { ...files, env: packagerEnv(), reporter: recordingReporter() },
+    child: (changes = {}) => JSON.stringify({ ...files, ...changes }),
+  };
+}
+
+const create = (request: CreateRequest): Promise<CreateResult> => createBundle(request, twoRpms);
+
+describe('bundle create', () => {
+  it('writes a folder that openssl and sha256sum accept, and GNU tar reads', async () => {
+    const { request, out, publicKeyPath } = await setting();
+    const result = await create(request);
+    expect(result).toMatchObject({ stem: STEM, folder: path.join(out, STEM), state: 'written', rpms: 2, sources: 1, lockWritten: true });
+    const signature = `${STEM}.sha256.${result.keyId}.sig`;
+    expect(readdirSync(result.folder).sort()).toEqual(['install.sh', `${STEM}.sha256`, signature, `${STEM}.tar`]);
+    const verified = execFileSync(
+      'sh', ['-c', 'openssl dgst -sha256 -verify "$1" -signature "$2" "$3" && sha256sum --strict -c "$3"', 'sh', publicKeyPath, signature, `${STEM}.sha256`],
+      { cwd: result.folder, encoding: 'utf8' },
+    );
+    expect(verified).toBe(`Verified OK\n${STEM}.tar: OK\ninstall.sh: OK\n`);
+    const commit = execFileSync('git', ['rev-parse', 'v1.0'], { cwd: path.join(path.dirname(request.manifestPath), 'upstream'), encoding: 'utf8' });
+    expect(execFileSync('tar', ['-tf', path.join(result.folder, `${STEM}.tar`)], { encoding: 'utf8' }).trim().split('\n')).toEqual([
+      'bundle.json', 'installer.cjs', 'runtime/node',
+      'rpms/openssl-devel-1.0-1.el7.x86_64.rpm', 'rpms/zlib-devel-1.0-1.el7.x86_64.rpm',
+      `sources/thing-${commit.slice(0, 12)}.tar`,
+    ]);
+    expect(readdirSync(out)).toEqual([STEM]);
+  });
+
+  it('describes itself: checksums, bundle.json and lock read back in their strict forms', async () => {
+    const { request } = await setting();
+    const result = await create(request);
+    const checksums = parseChecksums(readFileSync(path.join(result.folder, `${STEM}.sha256`), 'utf8'), 'x');
+    expect(checksums).toMatchObject({ name: 'thing-ha', version: '1.2.0', sequence: 3, target: 'el7.x86_64' });
+    expect(checksums.files[0]?.sha256).toBe(result.payloadSha256);
+    const json = execFileSync('tar', ['-xOf', path.join(result.folder, `${STEM}.tar`), 'bundle.json'], { encoding: 'utf8' });
+    const contents = parseContents(json, 'bundle.json');
+    expect(contents.members.map((member) => [member.path, member.mode])).toContainEqual(['runtime/node', 0o755]);
+    expect(contents.members).toHaveLength(5);
+    expect(json).not.toContain('mirror.example');
+    expect(json).not.toContain(path.dirname(request.manifestPath));
+    const lock = parseLock(readFileSync(result.lockPath, 'utf8'), 'lock');
+    expect(lock.rpms.map((rpm) => rpm.nevra.name)).toEqual(['openssl-devel', 'zlib-devel']);
+  });
+
+  it('gives the same bytes under another umask, time zone, locale, folder, git configuration and date', { timeout: 60_000 }, async () => {
+    const { request, folder, child, out } = await setting();
+    const first = await create(request);
+    const home = path.join(folder, 'home');
+    mkdirSync(home);
+    writeFileSync(path.join(home, '.gitconfig'), '[core]\n\tautocrlf = true\n\tabbrev = 4\n[tar]\n\tumask = 0077\n');
+    const run = (umask: string, env: Record<string, string>, changes: Partial<CreateRequest>): CreateResult => {
+      const ended = spawnSync('sh', ['-c', `umask ${umask}; cd "$1"; exec "$2" --import "$3" "$4" "$5"`, 'sh', home, process.execPath,
+        path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child(changes)], { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', ...env } });
+      expect(ended.stderr).toBe('');
+      return JSON.parse(ended.stdout) as CreateResult;
+    };
+    const cold = path.join(folder, 'cold');
+    await (await openStore({ directory: cold })).put(chunks('node'));
+    const odd = { HOME: home, TZ: 'Asia/Seoul', LC_ALL: 'ko_KR.UTF-8', LANG: 'tr_TR', SOURCE_DATE_EPOCH: '1' };
+    const second = run('077', odd, { out: path.join(folder, 'second'), cacheDir: cold });
+    rmSync(first.lockPath);
+    const third = run('000', { HOME: '/', TZ: 'America/Lima' }, { out: path.join(folder, 'third') });
+    for (const other of [second, third]) {
+      expect(other.payloadSha256).toBe(first.payloadSha256);
+      for (const name of [`${STEM}.tar`, `${STEM}.sha256`, 'install.sh']) {
+        expect(sha256Of(readFileSync(path.join(other.folder, name)))).toBe(sha256Of(readFileSync(path.join(out, STEM, name))));
+        expect(statSync(path.join(other.folder, name)).mode & 0o777).toBe(0o644);
+      }
+      expect(statSync(other.folder).mode & 0o777).toBe(0o755);
+    }
+  });
+
+  it('finds an entry that was damaged in the cache, names it, and leaves no folder', async () => {
+    const { request, out } = await setting();
+    const first = await create(request);
+    rmSync(out, { recursive: true });
+    const store = await openStore({ directory: request.cacheDir });
+    const [source] = parseLock(readFileSync(first.lockPath, 'utf8'), 'lock').sources;
+    const entry = store.path(source?.sha256 ?? sha256Of(''));
+    const bytes = readFileSync(entry);
+    bytes[700] = (bytes[700] ?? 0) ^ 1;
+    chmodSync(entry, 0o644);
+    writeFileSync(entry, bytes);
+    const failure = await failureOf(create(request));
+    expect([failure.exit, failure.where]).toEqual([4, entry]);
+    expect(failure.message).toContain('sources/thing-');
+    expect(readdirSync(out)).toEqual([]);
+    // What the hint says mends it.
+    rmSync(entry, { force: true });
+    expect((await create(request)).payloadSha256).toBe(first.payloadSha256);
+  });
+
+  it('leaves a folder with the same bytes as it is, and adds the signature of another key', async () => {
+    const { request, out, folder } = await setting();
+    const first = await create(request);
+    const before = readFileSync(path.join(first.folder, `${STEM}.sha256.${first.keyId}.sig`));
+    expect((await create(request)).state).toBe('same');
+    expect(readFileSync(path.join(first.folder, `${STEM}.sha256.${first.keyId}.sig`)).equals(before)).toBe(true);
+    const other = await keygen({ prefix: path.join(folder, 'keys', 'second') });
+    expect((await create({ ...request, keyPath: other.keyPath })).state).toBe('signed');
+    expect(readdirSync(first.folder)).toHaveLength(5);
+    expect(readdirSync(out)).toEqual([STEM]);
+  });
+
+  it('refuses a folder with other bytes, and replaces it only by force', async () => {
+    const { request, out } = await setting();
+    const first = await create(request);
+    writeFileSync(request.installerPath, 'console.log("another");\n');
+    const failure = await failureOf(create(request));
+    expect([failure.exit, failure.code]).toEqual([5, 'FOLDER_DIFFERS']);
+    expect(sha256Of(readFileSync(path.join(first.folder, `${STEM}.tar`)))).toBe(first.payloadSha256);
+    expect(readdirSync(out)).toEqual([STEM]);
+    const forced = await create({ ...request, force: true });
+    expect(forced.state).toBe('replaced');
+    expect(sha256Of(readFileSync(path.join(first.folder, `${STEM}.tar`)))).toBe(forced.payloadSha256);
+    expect(readdirSync(out)).toEqual([STEM]);
+  });
+
+  it('notices that the payload in the folder is damaged although its checksums are the same', async () => {
+    const { request } = await setting();
+    const first = await create(request);
+    writeFileSync(path.join(first.folder, 'install.sh'), 'rm -rf /\n');
+    expect((await failureOf(create(request))).message).toContain('its install.sh is damaged');
+  });
+
+  it('says so when a file cannot grow, and leaves nothing', { timeout: 60_000 }, async () => {
+    const { child, out, folder } = await setting();
+    const cold = path.join(folder, 'other-cache');
+    await (await openStore({ directory: cold })).put(chunks('node'));
+    // The two RPMs have 2 MB each and fit the limit of 2.5 MB; the payload does not.
+    const ended = spawnSync('sh', ['-c', 'trap "" XFSZ; ulimit -f 5000; exec "$@"', 'sh', process.execPath, '--import',
+      path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child({ cacheDir: cold })], { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', TSX_DISABLE_CACHE: '1' } });
+    expect(JSON.parse(ended.stdout)).toMatchObject({ code: 'CANNOT_WRITE', exit: 6, message: expect.stringContaining('may not be that large') as string });
+    expect(readdirSync(out)).toEqual([]);
+  });
+
+  it('shows no folder, or a whole one, when it is killed', { timeout: 120_000 }, async () => {
+    const { child, out, folder, request } = await setting();
+    const whole = await create(request);
+    rmSync(out, { recursive: true });
+    for (const delayMs of [0, 30, 60, 120]) {
+      const started = spawn(process.execPath, ['--import', path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child()], { env: { PATH: process.env['PATH'] ?? '' }, stdio: 'ignore' });
+      const ended = new Promise((resolve) => { started.on('close', resolve); });
+      while (!existsSync(out) && started.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 2));
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      started.kill('SIGKILL');
+      await ended;
+      if (existsSync(path.join(out, STEM)))
+        expect(sha256Of(readFileSync(path.join(out, STEM, `${STEM}.tar`)))).toBe(whole.payloadSha256);
+      rmSync(out, { recursive: true, force: true });
+    }
+    expect((await create(request)).payloadSha256).toBe(whole.payloadSha256);
+    expect(existsSync(folder)).toBe(true);
+  });
+
+  it('looks at key, manifest, lock and installer before it fetches anything', async () => {
+    const { request } = await setting();
+    const never = (): never => { throw new Error('it has begun to fetch'); };
+    const failing = async (changes: Partial<CreateRequest>): Promise<string> =>
+      (await failureOf(createBundle({ ...request, ...changes }, never))).code;
+    expect(await failing({ manifestPath: '/nonexistent' })).toBe('NO_MANIFEST');
+    expect(await failing({ keyPath: '/nonexistent' })).toBe('NO_KEY');
+    expect(await failing({ installerPath: '/nonexistent' })).toBe('NO_INSTALLER');
+    expect(await failing({ installShPath: '/nonexistent' })).toBe('NO_INSTALLER');
+    writeFileSync(request.manifestPath.replace('.yaml', '.lock.json'), '{');
+    expect(await failing({})).toBe('BAD_LOCK');
+  });
+
+  it('ends sources and runtime when the RPMs fail, and writes neither lock nor folder', async () => {
+    const { request, out } = await setting();
+    const failing = (): Promise<never> => Promise.reject(refusedError({ code: 'NO_ENGINE', message: 'no engine' }));
+    expect((await failureOf(createBundle(request, failing))).code).toBe('NO_ENGINE');
+    expect(existsSync(request.manifestPath.replace('.yaml', '.lock.json'))).toBe(false);
+    expect(existsSync(out)).toBe(false);
+    expect(readdirSync(path.join(request.cacheDir, 'tmp'))).toEqual([]);
+  });
+
+  it('keeps to a lock, and refuses one that belongs to another manifest', async () => {
+    const { request } = await setting();
+    const first = await create(request);
+    expect((await create(request)).lockWritten).toBe(false);
+    writeFileSync(request.manifestPath, manifestText({ packages: ['gcc'] }));
+    expect((await failureOf(create(request))).code).toBe('LOCK_OUT_OF_DATE');
+    await lockManifest(request, twoRpms).then((result) => { expect(result.lockWritten).toBe(true); });
+    expect(parseLock(readFileSync(first.lockPath, 'utf8'), 'lock').requested.packages).toEqual(['gcc']);
+  });
+
+  it('does not depend on where manifest and cache are', async () => {
+    const one = await setting();
+    const first = await create(one.request);
+    const moved = temporaryFolder();
+    cpSync(one.folder, path.join(moved, 'deeper'), { recursive: true });
+    rmSync(path.join(moved, 'deeper', 'dist'), { recursive: true });
+    const there = (file: string): string => file.replace(one.folder, path.join(moved, 'deeper'));
+    const { manifestPath, out, keyPath, cacheDir, installerPath, installShPath } = one.request;
+    const second = await create({
+      ...one.request, manifestPath: there(manifestPath), out: there(out), keyPath: there(keyPath),
+      cacheDir: there(cacheDir), installerPath: there(installerPath), installShPath: there(installShPath),
+    });
+    expect(second.payloadSha256).toBe(first.payloadSha256);
+  });
+});
