@@ -1,0 +1,172 @@
+import { join } from 'node:path';
+import fastGlob from 'fast-glob';
+import type { BundleError } from '../errors.js';
+import { stepError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import type { Argv } from '../host/process.js';
+import { lastLines, outcome } from '../host/process.js';
+import type { BundledComponent } from '../model/contents.js';
+import { target } from '../model/layout.js';
+import type { Step } from '../report.js';
+import type { BuildJob } from './plan.js';
+
+/** One regular file under DESTDIR that the node gets. */
+export interface BuiltFile {
+  /** Where it is now. */
+  readonly from: string;
+  /** Where it goes. */
+  readonly path: string;
+  readonly mode: 0o644 | 0o755;
+}
+
+export interface Built {
+  readonly component: BundledComponent;
+  readonly files: readonly BuiltFile[];
+}
+
+/** DESTDIR is written by the build's own user: a run-away build must not fill the node's memory with names. */
+const MAX_ENTRIES = 20_000;
+
+const COMMAND_TIMEOUT_MS = 30 * 60_000;
+
+/** The folder is always the same, so that the same source gives the same binary (FACTS). */
+export function buildFolders(component: string): { top: string; source: string; destdir: string; home: string } {
+  const top = join(target.build, component);
+  return { top, source: join(top, 'source'), destdir: join(top, 'destdir'), home: join(top, 'home') };
+}
+
+/**
+ * Builds one component as an unprivileged user and says which files it made.
+ * @param sourceTar the component's verified source, readable by root only
+ * @param jobs for `make -j {jobs}`
+ * @throws BundleError exit 6, with the log's last lines
+ */
+export async function buildComponent(
+  host: Host,
+  job: BuildJob,
+  sourceTar: string,
+  jobs: number,
+  step: Step,
+): Promise<Built> {
+  const { component, uid } = job;
+  const folders = buildFolders(component.name);
+  const log = `${target.log}/build-${component.name}.log`;
+  await host.remove(folders.top);
+  await host.remove(log);
+  await host.makeDirectory(folders.top, { mode: 0o711 });
+  for (const folder of [folders.source, folders.destdir, folders.home])
+    await host.makeDirectory(folder, { mode: 0o700, uid, gid: uid });
+
+  const command = async (argv: Argv, inputFile?: string): Promise<void> => {
+    await host.append(log, `\n$ ${argv.join(' ')}\n`);
+    const result = await host.run(argv, {
+      cwd: folders.source,
+      env: { HOME: folders.home },
+      uid,
+      gid: uid,
+      timeoutMs: COMMAND_TIMEOUT_MS,
+      ...(inputFile === undefined ? {} : { inputFile }),
+      onLine: (line) => { step.note(line.trim().slice(0, 60)); },
+    });
+    await host.append(log, `${result.stdout}${result.stderr}`);
+    if (result.exitCode === 0) return;
+    throw stepError({
+      code: 'BUILD_FAILED',
+      message: `${component.name}: ${argv.join(' ')} ${outcome(result)}`,
+      where: `step build, component ${component.name}, log ${log}`,
+      details: lastLines(result),
+      hint: `Nothing that runs was changed. Read ${log}; mend the cause and run the same command again.`,
+    });
+  };
+
+  try {
+    const fill = (word: string): string => word.replaceAll('{jobs}', String(jobs)).replaceAll('{destdir}', folders.destdir);
+    await command(['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'], sourceTar);
+    for (const words of [...component.build, component.install]) await command(argvOf(words, fill));
+    if (component.smoke !== undefined) await command(argvOf(component.smoke, fill));
+  } finally {
+    await endProcessesOf(host, uid);
+  }
+  return { component, files: await collect(host, component, folders.destdir) };
+}
+
+function argvOf(words: readonly string[], fill: (word: string) => string): Argv {
+  const [command = '', ...rest] = words.map(fill);
+  return [command, ...rest];
+}
+
+/** Ends everything that still runs as the build's user: from here on its files stay as they are. */
+export async function endProcessesOf(host: Host, uid: number): Promise<void> {
+  for (let round = 0; round < 50; round += 1) {
+    const found = await host.run(['ps', '-o', 'pid=,stat=', '-U', String(uid)]);
+    const alive = found.stdout
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([pid, state]) => pid !== undefined && pid !== '' && state?.startsWith('Z') === false);
+    if (alive.length === 0) return;
+    await host.run(['kill', '-KILL', ...alive.map(([pid = '']) => pid)]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw stepError({
+    code: 'BUILD_PROCESSES',
+    message: `processes of the build's user ${String(uid)} do not end`,
+    where: 'step build',
+    hint: `See: ps -U ${String(uid)}`,
+  });
+}
+
+/**
+ * What is under DESTDIR, against what the component declares. DESTDIR is treated as hostile: only
+ * regular files without setuid, and the declared links.
+ */
+async function collect(host: Host, component: BundledComponent, destdir: string): Promise<BuiltFile[]> {
+  const bad = (message: string, details: readonly string[] = []): BundleError =>
+    stepError({
+      code: 'BUILD_OUTPUT',
+      message: `${component.name}: ${message}`,
+      where: `step build, component ${component.name}, ${destdir}`,
+      details: details.slice(0, 20),
+      hint: "Nothing was moved. Declare it in the manifest (files, links or discard) and make a new bundle.",
+    });
+  const entries = (await fastGlob('**', { ...GLOB, cwd: destdir })).sort();
+  if (entries.length > MAX_ENTRIES) throw bad(`the build made more than ${String(MAX_ENTRIES)} files`);
+  const wanted = await matches(component.files, destdir);
+  const discarded = await matches(component.discard, destdir);
+
+  const problems: string[] = [];
+  const files: BuiltFile[] = [];
+  const links = new Set<string>();
+  for (const entry of entries) {
+    const path = `/${entry}`;
+    const from = join(destdir, entry);
+    const facts = await host.lstat(from);
+    if (facts === undefined || facts.kind === 'directory') continue;
+    if (facts.kind === 'link') {
+      if (component.links.some((link) => link.path === path)) links.add(path);
+      else if (!discarded.all.has(path)) problems.push(`${path} is a symbolic link that is not declared`);
+    } else if (facts.kind !== 'file') problems.push(`${path} is neither a file nor a link`);
+    else if ((facts.mode & 0o7000) !== 0) problems.push(`${path} is setuid, setgid or sticky`);
+    else if (discarded.all.has(path)) continue;
+    else if (wanted.all.has(path)) files.push({ from, path, mode: (facts.mode & 0o111) === 0 ? 0o644 : 0o755 });
+    else problems.push(`${path} is not declared`);
+  }
+  for (const glob of wanted.unmatched) problems.push(`${glob} is declared, but the build did not make it`);
+  for (const link of component.links)
+    if (!links.has(link.path)) problems.push(`${link.path} is declared as a link, but the build did not make it`);
+  if (problems.length > 0) throw bad('the build made something else than was declared', problems);
+  return files;
+}
+
+const GLOB = { dot: true, onlyFiles: false, followSymbolicLinks: false } as const;
+
+/** The paths that globs match under a folder; directories are no match. */
+async function matches(globs: readonly string[], folder: string): Promise<{ all: Set<string>; unmatched: string[] }> {
+  const all = new Set<string>();
+  const unmatched: string[] = [];
+  for (const glob of globs) {
+    const found = await fastGlob(glob.slice(1), { ...GLOB, cwd: folder });
+    if (found.length === 0) unmatched.push(glob);
+    for (const path of found) all.add(`/${path}`);
+  }
+  return { all, unmatched };
+}

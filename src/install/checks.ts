@@ -1,0 +1,87 @@
+import { connect } from 'node:net';
+import type { Check } from '../configure/types.js';
+import type { ProxyRow } from '../configure/index.js';
+import { judgeProxies, parseShowStat } from '../configure/index.js';
+import type { Host } from '../host/host.js';
+import { lastLines, outcome } from '../host/process.js';
+import { parseListeners } from './probe.js';
+
+export interface CheckResult {
+  readonly check: Check;
+  /** undefined: the check holds. */
+  readonly problem: string | undefined;
+  readonly warnings: readonly string[];
+}
+
+const INTERVAL_MS = 300;
+
+/** Asks until the check holds or its time is over. */
+export async function runCheck(host: Host, check: Check, now: () => number): Promise<CheckResult> {
+  const end = now() + check.timeoutMs;
+  for (;;) {
+    const { problem, warnings } = await ask(host, check);
+    if (problem === undefined || now() >= end) return { check, problem, warnings };
+    await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
+  }
+}
+
+interface Answer {
+  readonly problem: string | undefined;
+  readonly warnings: readonly string[];
+}
+
+async function ask(host: Host, check: Check): Promise<Answer> {
+  const plain = (problem: string | undefined): Answer => ({ problem, warnings: [] });
+  switch (check.kind) {
+    case 'unit': {
+      const state = (await host.run(['systemctl', 'is-active', check.unit])).stdout.trim();
+      return plain(state === 'active' ? undefined : `${check.unit} is ${state === '' ? 'unknown' : state}`);
+    }
+    case 'listen': {
+      const table = (await host.read('/proc/net/tcp'))?.toString('utf8') ?? '';
+      const wanted = check.address === '0.0.0.0' ? '*' : check.address;
+      const there = parseListeners(table);
+      const found = there.includes(`${wanted}:${String(check.port)}`) || there.includes(`*:${String(check.port)}`);
+      return plain(found ? undefined : `nothing listens on ${check.address}:${String(check.port)}`);
+    }
+    case 'haproxy':
+      return askHaproxy(check.socket, check.proxies);
+    case 'command': {
+      const result = await host.run(check.argv, { timeoutMs: 10_000 });
+      if (result.exitCode !== 0) return plain(`${check.argv.join(' ')} ${outcome(result)}: ${lastLines(result, 1).join('')}`);
+      return plain(
+        check.expect === undefined || result.stdout.includes(check.expect)
+          ? undefined
+          : `${check.argv.join(' ')} did not say "${check.expect}"`,
+      );
+    }
+  }
+}
+
+async function askHaproxy(socket: string, proxies: readonly string[]): Promise<Answer> {
+  try {
+    return judged(await haproxyStats(socket), proxies);
+  } catch (error) {
+    return { problem: `${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`, warnings: [] };
+  }
+}
+
+function judged(rows: readonly ProxyRow[], proxies: readonly string[]): Answer {
+  const verdict = judgeProxies(rows, proxies);
+  return { problem: verdict.problems[0], warnings: verdict.warnings };
+}
+
+/** `show stat` of a running haproxy. @throws Error when the socket does not answer within 3 s */
+export async function haproxyStats(socket: string): Promise<ProxyRow[]> {
+  const text = await new Promise<string>((resolve, reject) => {
+    const client = connect(socket);
+    let answer = '';
+    client.setTimeout(3000, () => { client.destroy(new Error('no answer within 3 s')); });
+    client.setEncoding('utf8');
+    client.on('connect', () => { client.write('show stat\n'); });
+    client.on('data', (piece: string) => { answer += piece; });
+    client.on('error', reject);
+    client.on('close', () => { resolve(answer); });
+  });
+  return parseShowStat(text);
+}

@@ -1,0 +1,96 @@
+import { dirname, basename, join } from 'node:path';
+import type { ConfiguredFile } from '../configure/types.js';
+import { stepError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import type { Argv } from '../host/process.js';
+import { lastLines, outcome } from '../host/process.js';
+import type { Reporter } from '../report.js';
+import type { PlanStep } from './plan.js';
+import type { Changes } from './undo.js';
+
+type ConfigurationStep = Extract<PlanStep, { kind: 'configuration' }>;
+
+/** Writes each file next to its place, has it tested by the program that will read it, swaps it in. */
+export async function applyConfiguration(
+  host: Host,
+  step: ConfigurationStep,
+  changes: Changes,
+  reporter: Reporter,
+): Promise<void> {
+  for (const directory of step.directories) {
+    if (directory.shared) {
+      await host.ensureDirectory(directory.path);
+      continue;
+    }
+    const ids = await accountIds(host, directory.owner, directory.group);
+    await host.makeDirectory(directory.path, { mode: directory.mode, ...ids });
+  }
+  for (const file of step.files) {
+    await changes.keep(file.path);
+    await writeTested(host, file, reporter);
+  }
+  for (const refresh of step.refreshes) {
+    const result = await host.run(refresh.argv, { timeoutMs: refresh.timeoutMs });
+    if (result.exitCode === 0) continue;
+    const said = `${refresh.argv.join(' ')} ${outcome(result)}`;
+    if (refresh.onFailure === 'warn') {
+      reporter.warn(`${said}: ${lastLines(result, 1).join('')}`);
+      continue;
+    }
+    throw stepError({
+      code: 'REFRESH_FAILED',
+      message: said,
+      where: `step configuration, ${refresh.id}`,
+      details: lastLines(result),
+    });
+  }
+}
+
+async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter): Promise<void> {
+  const ids = await accountIds(host, file.owner, file.group);
+  if (file.validate !== undefined) {
+    const candidate = join(dirname(file.path), `.${basename(file.path)}.airbundle-test`);
+    await host.writeDurable(candidate, file.content, { mode: 0o600 });
+    try {
+      await validate(host, file, candidate, reporter);
+    } finally {
+      await host.remove(candidate);
+    }
+  }
+  await host.writeDurable(file.path, file.content, { mode: file.mode, ...ids });
+}
+
+async function validate(host: Host, file: ConfiguredFile, candidate: string, reporter: Reporter): Promise<void> {
+  const rule = file.validate;
+  if (rule === undefined) return;
+  const [program, ...words] = rule.argv;
+  const argv: Argv = [program, ...words.map((word) => word.replaceAll('{file}', candidate))];
+  const result = await host.run(argv, { timeoutMs: rule.timeoutMs });
+  if (result.exitCode !== null && rule.okExits.includes(result.exitCode)) return;
+  if (result.startError === 'ENOENT' && rule.withoutProgram === 'skip') {
+    reporter.warn(`${file.path} was not tested: ${program} is not on this node`);
+    return;
+  }
+  throw stepError({
+    code: 'CONFIGURATION_REFUSED',
+    message: `${file.path}: ${argv.join(' ')} ${outcome(result)}`,
+    where: `step configuration, ${file.path}`,
+    details: lastLines(result),
+    hint: 'The file was not swapped in. Mend the site file and run the same command again.',
+  });
+}
+
+async function accountIds(host: Host, owner: string, group: string): Promise<{ uid: number; gid: number }> {
+  if (owner === 'root' && group === 'root') return { uid: 0, gid: 0 };
+  const user = await host.run(['getent', 'passwd', owner]);
+  const members = await host.run(['getent', 'group', group]);
+  const uid = user.stdout.split(':')[2];
+  const gid = members.stdout.split(':')[2];
+  if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
+  throw stepError({
+    code: 'ACCOUNT_MISSING',
+    message: `the account ${owner}:${group} is not there`,
+    where: 'step configuration',
+    hint: `See: getent passwd ${owner}; getent group ${group}`,
+  });
+}

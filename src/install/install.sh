@@ -1,0 +1,141 @@
+#!/bin/sh
+# Airbundle: the first step of an installation, run as root from the folder of the bundle:
+#
+#   sh install.sh --key packager.pub.pem --fingerprint F --site site.yaml --node lb1
+#
+# It copies the folder to a place that only root can enter, proves the copy with openssl and sha256sum,
+# takes the program out of the proved copy and lets it go on. Once this node has a trusted key, the
+# installed program does all of that, and --key is refused.
+# Exit codes: 2 usage, 4 verification failed, 5 refused; others are the program's own.
+
+set -eu
+umask 077
+
+# Nothing of the caller's environment counts from here on (a marker in the environment would).
+if [ "${1-}" != --clean-environment ]; then
+  exec /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/nonexistent \
+    TERM="${TERM:-dumb}" /bin/sh "$0" --clean-environment "$@"
+fi
+shift
+
+state=/var/lib/airbundle
+trust=/etc/airbundle/trust
+command=/usr/sbin/airbundle
+
+fail() { # exit-code, code, message, next step
+  printf 'error[%s]: %s\n' "$2" "$3" >&2
+  [ -z "${4-}" ] || printf '  next: %s\n' "$4" >&2
+  exit "$1"
+}
+
+folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+[ "$(id -u)" = 0 ] || fail 5 NOT_ROOT 'this has to be run as root' "sudo sh $0 …"
+
+trusted=
+for pem in "$trust"/*.pem; do
+  [ -f "$pem" ] && trusted=yes
+done
+if [ -n "$trusted" ] && [ -x "$command" ]; then
+  exec "$command" install "$folder" "$@"
+fi
+
+for tool in openssl sha256sum tar cp mktemp; do
+  command -v "$tool" >/dev/null 2>&1 || fail 5 TOOL_MISSING "$tool is not on this node" "install it, then run this again"
+done
+
+# --key and --fingerprint are looked for, not taken away: the program checks both again.
+key=
+fingerprint=
+previous=
+for word in "$@"; do
+  case $previous in
+    --key) key=$word ;;
+    --fingerprint) fingerprint=$word ;;
+  esac
+  case $word in
+    --key=*) key=${word#--key=} ;;
+    --fingerprint=*) fingerprint=${word#--fingerprint=} ;;
+    -h | --help)
+      sed -n '2,9s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+  esac
+  previous=$word
+done
+
+if [ -z "$trusted" ]; then
+  [ -n "$key" ] || fail 2 NO_TRUST 'no key is trusted on this node yet' 'add: --key packager.pub.pem --fingerprint F'
+  [ -f "$key" ] || fail 2 NO_KEY "there is no key file $key" 'give the path of packager.pub.pem'
+  if [ -z "$fingerprint" ]; then
+    [ -t 0 ] || fail 2 NO_FINGERPRINT 'the fingerprint of the key is needed' \
+      'add: --fingerprint F, as the packager told you by another way than this medium'
+    printf 'Fingerprint of the key, as the packager told you: ' >&2
+    read -r fingerprint
+    set -- "$@" --fingerprint "$fingerprint"
+  fi
+elif [ -n "$key" ]; then
+  fail 5 TRUST_EXISTS 'this node has a trusted key already; --key is for the first installation only' 'leave out --key and --fingerprint'
+fi
+
+# One X.sha256; a regular file, as everything that is copied.
+sums=
+for file in "$folder"/*.sha256; do
+  [ -f "$file" ] || continue
+  [ -z "$sums" ] || fail 4 NO_BUNDLE "there is more than one .sha256 file in $folder"
+  sums=${file##*/}
+done
+[ -n "$sums" ] || fail 4 NO_BUNDLE "there is no .sha256 file in $folder" 'copy the whole folder again'
+stem=${sums%.sha256}
+
+mkdir -p "$state"
+chmod 711 "$state"
+mkdir -p "$state/stage"
+chmod 700 "$state/stage"
+stage=$(mktemp -d "$state/stage/first.XXXXXX")
+trap 'rm -rf "$stage"' EXIT
+trap 'exit 130' HUP INT TERM
+
+take() { # file, name in the stage
+  if [ ! -f "$1" ] || [ -L "$1" ]; then fail 4 MISSING "$1 is missing" 'copy the whole folder again'; fi
+  cp -- "$1" "$stage/$2" || fail 5 NO_ROOM "$1 could not be copied to $stage" "see: df -h $state"
+}
+
+# The fingerprint is of the SPKI in DER; the signature file's name comes from the key, never from the folder.
+verify() { # public key
+  digest=$(openssl pkey -pubin -in "$1" -outform DER 2>/dev/null | sha256sum | cut -d ' ' -f 1)
+  if [ -z "$trusted" ] && [ "$digest" != "$(printf %s "$fingerprint" | tr -d ' :' | tr 'A-F' 'a-f')" ]; then
+    fail 4 WRONG_FINGERPRINT "the key has the fingerprint $digest, not the one that was given" \
+      'do not go on: ask the packager which of the two is right'
+  fi
+  signature=$sums.$(printf %s "$digest" | cut -c 1-16).sig
+  [ -f "$folder/$signature" ] || return 1
+  take "$folder/$signature" "$signature"
+  openssl dgst -sha256 -verify "$1" -signature "$stage/$signature" "$stage/$sums" >/dev/null 2>&1
+}
+
+take "$folder/$sums" "$sums"
+proved=
+if [ -z "$trusted" ]; then
+  take "$key" key.pem
+  set -- "$@" --key "$stage/key.pem"
+  if verify "$stage/key.pem"; then proved=yes; fi
+else
+  for pem in "$trust"/*.pem; do
+    if verify "$pem"; then proved=yes && break; fi
+  done
+fi
+[ -n "$proved" ] || fail 4 BAD_SIGNATURE "no trusted key has signed $sums" 'copy the folder again; ask the packager which key signed it'
+
+take "$folder/$stem.tar" "$stem.tar"
+take "$folder/install.sh" install.sh
+(cd "$stage" && sha256sum --strict --quiet -c "$sums") >&2 ||
+  fail 4 BAD_CHECKSUM 'the copy is not what was signed' 'copy the folder again from its origin'
+
+mkdir "$stage/program"
+tar -x -f "$stage/$stem.tar" -C "$stage/program" runtime/node installer.cjs || fail 5 UNPACK "the program could not be unpacked in $stage"
+"$stage/program/runtime/node" --version >/dev/null ||
+  fail 5 NOEXEC "programs cannot be run from $stage" "is it mounted noexec? see: findmnt -T $state"
+
+status=0
+"$stage/program/runtime/node" "$stage/program/installer.cjs" install "$stage" "$@" || status=$?
+exit "$status"

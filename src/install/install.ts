@@ -1,0 +1,372 @@
+import { createHash } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
+import type { Configuration } from '../configure/index.js';
+import { configure } from '../configure/index.js';
+import { refusedError, untrustedError, usageError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import type { Contents } from '../model/contents.js';
+import { Sha256 } from '../model/grammar.js';
+import { folder, target } from '../model/layout.js';
+import { formatNevra } from '../model/nevra.js';
+import { formatFingerprint, parseFingerprint } from '../model/signature.js';
+import { parseSecret, parseSite } from '../model/site.js';
+import type { Reporter } from '../report.js';
+import { formatBytes, inStep } from '../report.js';
+import type { Applied } from './apply.js';
+import { apply } from './apply.js';
+import { openJournal, unfinishedPackages } from './journal.js';
+import type { Plan, PlanRequest } from './plan.js';
+import { makePlan, needsPayload } from './plan.js';
+import type { Facts } from './probe.js';
+import { probe } from './probe.js';
+import type { Receipt, Watched } from './receipt.js';
+import { readReceipt, recipeOf, writeReceipt } from './receipt.js';
+import { installedPackages, testTransaction } from './rpm.js';
+import type { RpmAllowances } from './rpm-plan.js';
+import type { TrustedKey, Verified } from './trust.js';
+import { readKey, requireSequence, trustStore, verifyChecksums } from './trust.js';
+import { unpack } from './unpack.js';
+
+export interface InstallRequest {
+  /** The folder that "bundle create" made: the medium, or install.sh's copy of it. */
+  readonly directory: string;
+  /** Only for the first installation: a public key's path and its fingerprint by another way. */
+  readonly key: string | undefined;
+  readonly fingerprint: string | undefined;
+  readonly site: string | undefined;
+  readonly node: string | undefined;
+  readonly allow: RpmAllowances & {
+    readonly takeOver: boolean;
+    /** Package names whose problems in `rpm --test` are accepted. */
+    readonly conflicts: readonly string[];
+  };
+  /** Stop after the plan. */
+  readonly dryRun: boolean;
+  readonly reporter: Reporter;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  readonly date: () => Date;
+  readonly runId: string;
+  readonly interrupted: () => boolean;
+  /** Shows the plan and asks; false: nothing is done. */
+  readonly confirm: (plan: Plan, facts: Facts) => Promise<boolean>;
+}
+
+export interface InstallResult {
+  readonly outcome: 'installed' | 'unchanged' | 'planned' | 'declined';
+  readonly plan: Plan;
+  readonly receipt: Receipt | undefined;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * verify → stage → probe → plan → confirm → apply → check → receipt.
+ * @throws BundleError exit 2–6
+ */
+export async function install(host: Host, request: InstallRequest): Promise<InstallResult> {
+  await prepare(host);
+  const lock = await host.lock(target.lock);
+  if (lock === undefined)
+    throw refusedError({
+      code: 'BUSY',
+      message: 'another airbundle is at work on this node',
+      where: target.lock,
+      hint: `Wait for it to end. Who it is: fuser -v ${target.lock}`,
+    });
+  const stage = join(target.stage, request.runId);
+  try {
+    return await installLocked(host, request, stage);
+  } finally {
+    await host.remove(stage);
+    await lock.release();
+  }
+}
+
+async function prepare(host: Host): Promise<void> {
+  await host.makeDirectory(target.state, { mode: 0o711 });
+  for (const path of [target.stage, target.backup, target.log]) await host.makeDirectory(path, { mode: 0o700 });
+  await host.makeDirectory(target.build, { mode: 0o711 });
+}
+
+async function installLocked(host: Host, request: InstallRequest, stage: string): Promise<InstallResult> {
+  const { reporter } = request;
+  const receipt = await readReceipt(host);
+  const keys = await keysFor(host, request);
+  const verified = await inStep(
+    reporter,
+    'verify',
+    'verify the signature',
+    () => verifyChecksums(host, request.directory, keys.trusted),
+    ({ checksums, signedBy }) => `${checksums.name} ${checksums.version}, sequence ${String(checksums.sequence)}, signed by ${signedBy.keyId}`,
+  );
+  requireSequence(verified.checksums, verified.digest, receipt);
+
+  // The same bundle as committed: its contents are known, and the payload is read only if a step needs it.
+  const known = receipt?.digest === verified.digest ? receipt.contents : undefined;
+  const first = known === undefined ? undefined : await planFor(host, request, known, verified, keys.isNew, receipt);
+  const settled = first !== undefined && !needsPayload(first.plan);
+  const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
+  const { plan, facts, configuration, siteDigest } =
+    settled ? first : await planFor(host, request, contents, verified, keys.isNew, receipt);
+
+  const refusals = [...plan.refusals, ...(await rpmRefusals(host, plan, stage, request.allow.conflicts))];
+  const final = { ...plan, refusals };
+  if (request.dryRun) {
+    await request.confirm(final, facts);
+    return { outcome: 'planned', plan: final, receipt, warnings: [] };
+  }
+  if (refusals.length > 0)
+    throw refusedError({
+      code: 'PLAN_REFUSED',
+      message: `this node is not fit for the bundle as it is; nothing was changed (${String(refusals.length)} reasons)`,
+      where: `plan for ${final.node ?? 'this node'}`,
+      details: refusals,
+      hint: 'Mend these, or allow those that name a flag, and run the same command again.',
+    });
+  if (final.steps.length > 0 && !(await request.confirm(final, facts)))
+    return { outcome: 'declined', plan: final, receipt, warnings: [] };
+
+  const journal = openJournal(host, request.runId);
+  if (final.steps.length > 0)
+    await journal.record({ event: 'begin', digest: verified.digest, bundle: `${contents.name} ${contents.version}`, node: final.node });
+  const applied = await apply(host, {
+    plan: final,
+    contents,
+    configuration,
+    facts,
+    staged: settled ? undefined : stage,
+    key: verified.signedBy,
+    takeOver: request.allow.takeOver,
+    runId: request.runId,
+    journal,
+    reporter,
+    now: request.now,
+    interrupted: request.interrupted,
+  }).catch(async (error: unknown) => {
+    await journal.record({ event: 'end', result: request.interrupted() ? 'interrupted' : 'failed' });
+    throw error;
+  });
+  if (final.steps.length === 0) return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
+
+  const committed = await commit(host, request, { verified, contents, plan: final, facts, applied, receipt, siteDigest, configuration });
+  await journal.record({ event: 'commit', digest: verified.digest });
+  await journal.record({ event: 'end', result: 'committed' });
+  return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
+}
+
+interface Keys {
+  readonly trusted: readonly TrustedKey[];
+  readonly isNew: boolean;
+}
+
+/** The trust store's keys; only while it is empty, the one that was given with its fingerprint. */
+async function keysFor(host: Host, request: InstallRequest): Promise<Keys> {
+  const stored = await trustStore(host);
+  if (stored.length > 0) {
+    if (request.key !== undefined)
+      throw refusedError({
+        code: 'TRUST_EXISTS',
+        message: 'this node has trusted keys already; --key is for the first installation only',
+        where: target.trust,
+        hint: 'Run the same command without --key and --fingerprint.',
+      });
+    return { trusted: stored, isNew: false };
+  }
+  if (request.key === undefined)
+    throw usageError({
+      code: 'NO_TRUST',
+      message: 'no key is trusted on this node yet',
+      hint: 'Add: --key packager.pub.pem --fingerprint F, with the fingerprint that the packager told you by another way than the medium.',
+    });
+  const key = readKey((await host.read(request.key))?.toString('utf8') ?? '', request.key);
+  const wanted = parseFingerprint(request.fingerprint ?? '');
+  if (wanted === undefined)
+    throw usageError({
+      code: 'NO_FINGERPRINT',
+      message: 'the fingerprint of the key is needed: 64 hex digits',
+      hint: 'Add: --fingerprint F, as the packager told you by another way than the medium.',
+    });
+  if (wanted !== key.fingerprint)
+    throw untrustedError({
+      code: 'WRONG_FINGERPRINT',
+      message: `the key has the fingerprint ${formatFingerprint(key.fingerprint)}, not the one that was given`,
+      where: request.key,
+      hint: 'Do not go on: ask the packager which of the two is right.',
+    });
+  return { trusted: [key], isNew: true };
+}
+
+async function stageBundle(host: Host, request: InstallRequest, verified: Verified, stage: string): Promise<Contents> {
+  const [payload] = verified.checksums.files;
+  const path = join(request.directory, payload?.name ?? folder.payload(''));
+  const expected = Sha256.parse(payload?.sha256);
+  await host.makeDirectory(stage, { mode: 0o700 });
+  return inStep(
+    request.reporter,
+    'stage',
+    'copy and verify the payload',
+    async (step) => {
+      try {
+        return await unpack(host, path, expected, stage, step);
+      } catch (error) {
+        throw noRoom(error) ?? error;
+      }
+    },
+    (contents) =>
+      `${String(contents.members.length)} members, ${formatBytes(contents.members.reduce((sum, entry) => sum + entry.sizeBytes, 0))}`,
+  );
+}
+
+function noRoom(error: unknown): Error | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code !== 'ENOSPC') return undefined;
+  return refusedError({
+    code: 'NO_ROOM',
+    message: 'the disk is full: the payload does not fit',
+    where: target.stage,
+    hint: `Make room (see: df -h ${target.state}) and run the same command again.`,
+    cause: error,
+  });
+}
+
+interface Planned {
+  readonly plan: Plan;
+  readonly facts: Facts;
+  readonly configuration: Configuration;
+  readonly siteDigest: Sha256 | null;
+}
+
+async function planFor(
+  host: Host,
+  request: InstallRequest,
+  contents: Contents,
+  verified: Verified,
+  isNewKey: boolean,
+  receipt: Receipt | undefined,
+): Promise<Planned> {
+  const site = await readSite(host, request, contents);
+  const facts = await inStep(
+    request.reporter,
+    'probe',
+    'look at this node',
+    () => probe(host, { configuration: site.configuration, receipt, paths: [target.command, target.runtime, target.installer, target.commandAlias] }),
+    (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
+  );
+  const planRequest: PlanRequest = {
+    contents,
+    digest: verified.digest,
+    node: site.node,
+    siteDigest: site.digest,
+    configuration: site.configuration,
+    facts,
+    receipt,
+    unfinished: await unfinishedPackages(host),
+    newKey: isNewKey ? verified.signedBy : undefined,
+    allow: request.allow,
+  };
+  return { plan: makePlan(planRequest), facts, configuration: site.configuration, siteDigest: site.digest };
+}
+
+const NOTHING: Configuration = {
+  users: [], directories: [], files: [], refreshes: [], services: [], checks: [],
+  status: { versions: [], vips: [], haproxySockets: [] },
+  firewall: [],
+};
+
+interface SiteRead {
+  readonly configuration: Configuration;
+  readonly node: string | null;
+  readonly digest: Sha256 | null;
+}
+
+/** The site file and the secret beside it, read once. */
+async function readSite(host: Host, request: InstallRequest, contents: Contents): Promise<SiteRead> {
+  const configured = contents.components.filter((component) => component.configuration !== undefined);
+  if (configured.length === 0) return { configuration: NOTHING, node: null, digest: null };
+  if (request.site === undefined || request.node === undefined)
+    throw usageError({
+      code: 'NO_SITE',
+      message: `${configured.map((component) => component.name).join(' and ')} need a site file and the name of this node`,
+      hint: 'Add: --site site.yaml --node NAME',
+    });
+  const bytes = await host.read(request.site);
+  if (bytes === undefined)
+    throw usageError({ code: 'NO_SITE', message: 'the site file is not there', where: request.site, hint: 'Give its path: --site site.yaml' });
+  const site = parseSite(bytes, request.site);
+  const secretPath = site.vrrp === undefined ? undefined : join(dirname(request.site), basename(site.vrrp.secretFile));
+  const secret = secretPath === undefined ? undefined : await host.read(secretPath);
+  if (secretPath !== undefined && secret === undefined)
+    throw usageError({
+      code: 'NO_SECRET',
+      message: 'the file with the VRRP secret is not there',
+      where: secretPath,
+      hint: `Write 1 to 8 characters into it, the same on every node: install -m 600 /dev/stdin ${secretPath}`,
+    });
+  const configuration = configure({
+    components: contents.components,
+    site,
+    node: request.node,
+    ...(secret === undefined || secretPath === undefined ? {} : { secret: parseSecret(secret.toString('utf8'), secretPath) }),
+  });
+  return { configuration, node: request.node, digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')) };
+}
+
+/** What rpm itself says against the missing set, tried without force and nodeps; minus what was allowed by name. */
+async function rpmRefusals(host: Host, plan: Plan, stage: string, accepted: readonly string[]): Promise<string[]> {
+  const step = plan.steps.find((candidate) => candidate.kind === 'rpms');
+  if (step?.kind !== 'rpms') return [];
+  const paths = [...step.missing, ...step.upgrade].map((rpm) => join(stage, rpm.path));
+  const problems = await testTransaction(host, paths, step.upgrade.length > 0);
+  return problems
+    .filter((line) => !accepted.some((name) => line.split(/[\s()]+/).some((word) => word === name || word.startsWith(`${name}-`))))
+    .map((line) => `rpm: ${line} (--allow-conflict NAME accepts the problems of one package)`);
+}
+
+interface CommitInput {
+  readonly verified: Verified;
+  readonly contents: Contents;
+  readonly plan: Plan;
+  readonly facts: Facts;
+  readonly applied: Applied;
+  readonly receipt: Receipt | undefined;
+  readonly siteDigest: Sha256 | null;
+  readonly configuration: Configuration;
+}
+
+function watchedOf({ services, status }: Configuration): Watched {
+  return {
+    units: services.map((service) => service.unit),
+    versions: status.versions.map(({ component, label, argv }) => ({ component, label, argv: [...argv] })),
+    vips: status.vips.map((vip) => ({ ...vip })),
+    haproxySockets: [...status.haproxySockets],
+  };
+}
+
+/** Writes the receipt: from here on this bundle is what is installed. */
+async function commit(host: Host, request: InstallRequest, input: CommitInput): Promise<Receipt> {
+  const { verified, contents, plan, facts, applied, receipt } = input;
+  const rebuilt = new Set(plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])));
+  const kept = new Set(contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)));
+  const rpms = plan.steps.flatMap((step) => (step.kind === 'rpms' ? [...step.missing, ...step.upgrade] : []));
+  const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
+  const written: Receipt = {
+    airbundleReceipt: 1,
+    digest: verified.digest,
+    keyId: verified.signedBy.keyId,
+    committedAt: request.date().toISOString(),
+    node: plan.node,
+    siteDigest: input.siteDigest,
+    contents,
+    recipes: Object.fromEntries(contents.components.map((component) => [component.name, recipeOf(component)])),
+    files: [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...applied.files],
+    watched: watchedOf(input.configuration),
+    links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
+    rpms: {
+      before: sameBundle?.before ?? facts.installed.length,
+      after: (await installedPackages(host)).length,
+      installed: [...(sameBundle?.installed ?? []), ...rpms.map((rpm) => formatNevra(rpm.nevra))],
+    },
+  };
+  await writeReceipt(host, written);
+  return written;
+}

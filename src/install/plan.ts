@@ -1,0 +1,371 @@
+import { createHash } from 'node:crypto';
+import type { Configuration, ConfiguredDirectory, ConfiguredFile, ManagedService, Refresh, SystemUser } from '../configure/types.js';
+import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
+import { member, target } from '../model/layout.js';
+import { formatNevra } from '../model/nevra.js';
+import type { Facts } from './probe.js';
+import type { Receipt } from './receipt.js';
+import { recipeOf } from './receipt.js';
+import type { RpmAllowances, RpmPlan } from './rpm-plan.js';
+import { planRpms } from './rpm-plan.js';
+
+interface EveryStep {
+  readonly id: string;
+  readonly title: string;
+  /** What will be different afterwards, one line each. */
+  readonly changes: readonly string[];
+  /** How it is undone, in words. */
+  readonly undo: string;
+}
+
+export interface BuildJob {
+  readonly component: BundledComponent;
+  /** The unprivileged numeric user (no account, no groups) that the build runs as. */
+  readonly uid: number;
+}
+
+export type PlanStep = EveryStep &
+  (
+    | { readonly kind: 'trust' }
+    | { readonly kind: 'command'; readonly alias: boolean }
+    | { readonly kind: 'rpms'; readonly missing: readonly BundledRpm[]; readonly upgrade: readonly BundledRpm[] }
+    | { readonly kind: 'build'; readonly jobs: readonly BuildJob[] }
+    | { readonly kind: 'files'; readonly components: readonly string[] }
+    | { readonly kind: 'users'; readonly users: readonly SystemUser[] }
+    | {
+        readonly kind: 'configuration';
+        readonly directories: readonly ConfiguredDirectory[];
+        readonly files: readonly ConfiguredFile[];
+        readonly refreshes: readonly Refresh[];
+      }
+    | { readonly kind: 'services'; readonly actions: readonly ServiceAction[] }
+  );
+
+export interface ServiceAction {
+  readonly service: ManagedService;
+  readonly enable: boolean;
+  readonly action: 'start' | 'restart' | 'reload' | 'none';
+}
+
+export interface Plan {
+  readonly bundle: { readonly name: string; readonly version: string; readonly sequence: number; readonly digest: string };
+  readonly node: string | null;
+  readonly siteDigest: string | null;
+  readonly rpms: RpmPlan;
+  readonly steps: readonly PlanStep[];
+  /** Worth knowing, nothing to stop for. */
+  readonly notes: readonly string[];
+  /** Why nothing may go on; empty when it may. */
+  readonly refusals: readonly string[];
+}
+
+export interface PlanRequest {
+  readonly contents: Contents;
+  readonly digest: string;
+  readonly node: string | null;
+  readonly siteDigest: string | null;
+  readonly configuration: Configuration;
+  readonly facts: Facts;
+  readonly receipt: Receipt | undefined;
+  /** NEVRAs of an RPM step that never ended (journal.ts). */
+  readonly unfinished: ReadonlySet<string>;
+  /** The key that signed is not in the trust store yet: its id and fingerprint. */
+  readonly newKey: { readonly keyId: string; readonly fingerprint: string } | undefined;
+  readonly allow: RpmAllowances & { readonly takeOver: boolean };
+}
+
+/** Builds run as one of these numeric users: no account has them, so no file or process is theirs. */
+const BUILD_UIDS = { first: 47_801, last: 47_899 } as const;
+
+/** A build needs room for sources, objects and DESTDIR besides the RPMs themselves. */
+const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
+
+/** Contents + site + facts → steps. Pure: the same input gives the same plan. */
+export function makePlan(request: PlanRequest): Plan {
+  const { contents, facts, configuration, receipt } = request;
+  const rpms = planRpms(contents.rpms, facts.installed, request.allow, request.unfinished);
+  const stale = contents.components.filter((component) => isStale(component, facts, receipt));
+  const steps = [
+    trustStep(request),
+    commandStep(request),
+    rpmStep(rpms),
+    usersStep(configuration, facts),
+    buildStep(stale, facts),
+    filesStep(stale),
+    configurationStep(configuration, facts),
+  ].filter((step): step is PlanStep => step !== undefined);
+  const services = servicesStep(configuration, facts, stale.map((component) => component.name), steps);
+  return {
+    bundle: { name: contents.name, version: contents.version, sequence: contents.sequence, digest: request.digest },
+    node: request.node,
+    siteDigest: request.siteDigest,
+    rpms,
+    steps: services === undefined ? steps : [...steps, services],
+    notes: notesOf(request, rpms),
+    refusals: [...refusalsOf(request, stale), ...rpms.refusals],
+  };
+}
+
+/** Whether the steps need bytes from the payload: RPMs, sources, or the program itself. */
+export function needsPayload(plan: Plan): boolean {
+  return plan.steps.some((step) => step.kind === 'rpms' || step.kind === 'build' || step.kind === 'command');
+}
+
+function trustStep({ newKey }: PlanRequest): PlanStep | undefined {
+  if (newKey === undefined) return undefined;
+  return {
+    kind: 'trust',
+    id: 'trust',
+    title: 'trust the key that signed this bundle',
+    changes: [`${target.trust}/${newKey.keyId}.pem  fingerprint ${newKey.fingerprint}`],
+    undo: 'the key is removed again',
+  };
+}
+
+function commandStep({ contents, facts }: PlanRequest): PlanStep | undefined {
+  const wanted: [string, string][] = [
+    [target.runtime, member.runtime],
+    [target.installer, member.installer],
+  ];
+  const digestOf = (path: string): string | undefined => contents.members.find((entry) => entry.path === path)?.sha256;
+  const wrapper = createHash('sha256').update(commandScript()).digest('hex');
+  const changes = wanted
+    .filter(([path, from]) => facts.files.get(path)?.sha256 !== digestOf(from))
+    .map(([path]) => path);
+  if (facts.files.get(target.command)?.sha256 !== wrapper) changes.push(target.command);
+  const aliasIsOurs = facts.links.get(target.commandAlias) === target.command;
+  const aliasIsFree = !facts.files.has(target.commandAlias) && !facts.links.has(target.commandAlias);
+  if (!aliasIsOurs && aliasIsFree) changes.push(`${target.commandAlias} → ${target.command}`);
+  if (changes.length === 0) return undefined;
+  return {
+    kind: 'command',
+    id: 'command',
+    title: 'keep the command on the node',
+    changes,
+    undo: 'what was there before is put back',
+    alias: aliasIsOurs || aliasIsFree,
+  };
+}
+
+/** /usr/sbin/airbundle: nothing of the caller's environment reaches the program. */
+export function commandScript(): string {
+  return [
+    '#!/bin/sh',
+    '# airbundle: written by its installer. The environment is not passed on.',
+    `exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/nonexistent TERM="\${TERM:-dumb}" ${target.runtime} ${target.installer} "$@"`,
+    '',
+  ].join('\n');
+}
+
+function rpmStep(rpms: RpmPlan): PlanStep | undefined {
+  const upgrade = rpms.older.map(({ rpm }) => rpm);
+  if (rpms.missing.length === 0 && upgrade.length === 0) return undefined;
+  return {
+    kind: 'rpms',
+    id: 'rpms',
+    title: `install ${String(rpms.missing.length + upgrade.length)} RPMs (${String(rpms.same.length)} are there already, ${String(rpms.newer.length)} are newer here and stay)`,
+    changes: [
+      ...rpms.missing.map((rpm) => `+ ${formatNevra(rpm.nevra)}`),
+      ...rpms.older.map(({ rpm, installed }) => `^ ${formatNevra(installed)} → ${formatNevra(rpm.nevra)}`),
+    ],
+    undo: 'not undone: the packages stay, which changes no running service',
+    missing: rpms.missing,
+    upgrade,
+  };
+}
+
+function usersStep(configuration: Configuration, facts: Facts): PlanStep | undefined {
+  const users = configuration.users.filter((user) => !facts.users.has(user.name));
+  if (users.length === 0) return undefined;
+  return {
+    kind: 'users',
+    id: 'users',
+    title: 'make the service accounts',
+    changes: users.map((user) => `account ${user.name}  home ${user.home}  shell ${user.shell}`),
+    undo: 'not undone: an account without files does nothing',
+    users,
+  };
+}
+
+function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep | undefined {
+  if (stale.length === 0) return undefined;
+  const taken = new Set([...facts.users.values()].flatMap(({ uid, gid }) => [uid, gid]).concat([...facts.groups.values()]));
+  const free: number[] = [];
+  for (let uid = BUILD_UIDS.first; uid <= BUILD_UIDS.last && free.length < stale.length; uid += 1)
+    if (!taken.has(uid)) free.push(uid);
+  const jobs = stale.map((component, index) => ({ component, uid: free[index] ?? -1 }));
+  return {
+    kind: 'build',
+    id: 'build',
+    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}, side by side`,
+    changes: jobs.map(
+      ({ component, uid }) =>
+        `${target.build}/${component.name}  from commit ${component.source.commit.slice(0, 12)}, as uid ${String(uid)} (no account), log ${target.log}/build-${component.name}.log`,
+    ),
+    undo: 'the build folders are removed',
+    jobs,
+  };
+}
+
+function filesStep(stale: readonly BundledComponent[]): PlanStep | undefined {
+  if (stale.length === 0) return undefined;
+  return {
+    kind: 'files',
+    id: 'files',
+    title: 'put what was built in place',
+    changes: stale.flatMap((component) => [
+      ...component.files,
+      ...component.links.map((link) => `${link.path} → ${link.to}`),
+    ]),
+    undo: 'displaced files are put back, new ones are removed',
+    components: stale.map((component) => component.name),
+  };
+}
+
+function configurationStep(configuration: Configuration, facts: Facts): PlanStep | undefined {
+  const directories = configuration.directories.filter((directory) => !facts.directories.has(directory.path));
+  const files = configuration.files.filter((file) => !isCurrent(file, facts));
+  if (directories.length === 0 && files.length === 0) return undefined;
+  const written = new Set(files.map((file) => file.path));
+  return {
+    kind: 'configuration',
+    id: 'configuration',
+    title: 'render, test and swap in the configuration',
+    changes: [
+      ...directories.map((directory) => `+ ${directory.path}/`),
+      ...files.map((file) => `${facts.files.has(file.path) ? '~' : '+'} ${file.path}`),
+    ],
+    undo: 'displaced files are put back, new ones are removed',
+    directories,
+    files,
+    refreshes: configuration.refreshes.filter((refresh) => refresh.files.some((path) => written.has(path))),
+  };
+}
+
+export function isCurrent(file: ConfiguredFile, facts: Facts): boolean {
+  const there = facts.files.get(file.path);
+  return (
+    there !== undefined &&
+    there.sha256 === createHash('sha256').update(file.content).digest('hex') &&
+    there.mode === file.mode &&
+    there.uid === facts.users.get(file.owner)?.uid &&
+    there.gid === facts.groups.get(file.group)
+  );
+}
+
+function servicesStep(
+  configuration: Configuration,
+  facts: Facts,
+  rebuilt: readonly string[],
+  steps: readonly PlanStep[],
+): PlanStep | undefined {
+  const written = new Set(
+    steps.flatMap((step) => (step.kind === 'configuration' ? step.files.map((file) => file.path) : [])),
+  );
+  const touches = (paths: readonly string[]): boolean => paths.some((path) => written.has(path));
+  const actions = configuration.services.map((service): ServiceAction => {
+    const state = facts.units.get(service.unit);
+    const active = state?.active === 'active';
+    const changed = rebuilt.includes(service.component) || touches(service.restartOn) || touches([service.unitFile]);
+    const action = !active ? 'start' : changed ? 'restart' : touches(service.reloadOn) ? 'reload' : 'none';
+    return { service, enable: state?.enabled !== 'enabled', action };
+  });
+  if (actions.every((entry) => !entry.enable && entry.action === 'none')) return undefined;
+  return {
+    kind: 'services',
+    id: 'services',
+    title: 'start the services and check them',
+    changes: actions.flatMap(({ service, enable, action }) => {
+      const words = [...(enable ? ['enable'] : []), ...(action === 'none' ? [] : [action])];
+      return words.length === 0 ? [] : [`${words.join(' and ')} ${service.unit}`];
+    }),
+    undo: 'what ran before runs again; what did not is stopped and disabled',
+    actions,
+  };
+}
+
+/** Whether the component has to be built: another recipe, or its files are not those that were installed. */
+function isStale(component: BundledComponent, facts: Facts, receipt: Receipt | undefined): boolean {
+  if (receipt?.recipes[component.name] !== recipeOf(component)) return true;
+  const files = receipt.files.filter((file) => file.component === component.name);
+  const links = receipt.links.filter((link) => link.component === component.name);
+  return (
+    files.length === 0 ||
+    files.some((file) => {
+      const there = facts.files.get(file.path);
+      return there?.sha256 !== file.sha256 || there.mode !== file.mode;
+    }) ||
+    links.some((link) => facts.links.get(link.path) !== link.to)
+  );
+}
+
+function notesOf({ configuration, facts }: PlanRequest, rpms: RpmPlan): string[] {
+  return [
+    ...rpms.newer.map(({ rpm, installed }) => `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`),
+    ...configuration.firewall.map((opening) =>
+      opening.kind === 'tcp'
+        ? `a firewall must let in TCP ${opening.address}:${String(opening.port)} (${opening.why})`
+        : `a firewall must let in IP protocol 112 (VRRP) from ${opening.from.join(', ')} (${opening.why})`,
+    ),
+    ...(facts.selinux === 'Enforcing' ? ['SELinux is enforcing: files get the label of their place'] : []),
+  ];
+}
+
+function refusalsOf(request: PlanRequest, stale: readonly BundledComponent[]): string[] {
+  const { contents, facts, configuration } = request;
+  const refusals: string[] = [];
+  if (facts.arch !== contents.target.arch)
+    refusals.push(`this machine is ${facts.arch}, the bundle is for ${contents.target.arch}`);
+  if (!['centos', 'rhel'].includes(facts.os.id) || !fits(facts.os.release, contents.target.releases))
+    refusals.push(
+      `this is ${facts.os.name === '' ? 'an unknown system' : facts.os.name} (release ${facts.os.release}), the bundle is for EL ${contents.target.releases.join(', ')}`,
+    );
+  for (const point of facts.noexec) refusals.push(`${point} is mounted noexec: programs of this bundle run from there (mount -o remount,exec ${point})`);
+  for (const point of facts.readOnly) refusals.push(`${point} is mounted read-only (mount -o remount,rw ${point})`);
+  const room = roomBytes(contents, stale.length > 0);
+  if (facts.freeBytes < room)
+    refusals.push(`${target.state} has ${mebibytes(facts.freeBytes)} free, ${mebibytes(room)} are needed`);
+  refusals.push(...configurationRefusals(configuration, facts, request.allow.takeOver));
+  return refusals;
+}
+
+function configurationRefusals(configuration: Configuration, facts: Facts, takeOver: boolean): string[] {
+  const refusals: string[] = [];
+  if (!takeOver) {
+    for (const file of configuration.files) {
+      const owner = facts.owners.get(file.path);
+      if (owner !== undefined) refusals.push(`${file.path} belongs to the package ${owner} (--take-over replaces it)`);
+    }
+    for (const service of configuration.services) {
+      const fragment = facts.units.get(service.unit)?.fragment ?? '';
+      if (fragment.startsWith('/usr/lib/systemd/') || fragment.startsWith('/lib/systemd/'))
+        refusals.push(`${service.unit} is there already, from ${fragment} (--take-over replaces it)`);
+    }
+  }
+  for (const check of configuration.checks) {
+    if (check.kind !== 'listen') continue;
+    const service = configuration.services.find((entry) => entry.component === check.component);
+    const ours = service !== undefined && facts.units.get(service.unit)?.active === 'active';
+    const taken = [`${check.address}:${String(check.port)}`, `*:${String(check.port)}`].some((at) => facts.listening.has(at));
+    if (taken && !ours)
+      refusals.push(`port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`);
+  }
+  for (const vip of configuration.status.vips)
+    if (!facts.interfaces.has(vip.interface))
+      refusals.push(`the site puts the VIP ${vip.address} on ${vip.interface}, which this node does not have (it has ${[...facts.interfaces.keys()].join(', ')})`);
+  return refusals;
+}
+
+/** "7.5" fits 7.5.1804; "7" fits every 7.x. */
+function fits(release: string, releases: readonly string[]): boolean {
+  return releases.some((wanted) => release === wanted || release.startsWith(`${wanted}.`));
+}
+
+function roomBytes(contents: Contents, builds: boolean): number {
+  const payload = contents.members.reduce((sum, entry) => sum + entry.sizeBytes, 0);
+  return builds ? 2 * payload + BUILD_ROOM_BYTES : 16 * 1024 * 1024;
+}
+
+function mebibytes(bytes: number): string {
+  return `${String(Math.floor(bytes / 1024 / 1024))} MiB`;
+}

@@ -1,0 +1,244 @@
+import { cpus } from 'node:os';
+import type { Configuration } from '../configure/types.js';
+import type { Host } from '../host/host.js';
+import type { Nevra } from '../model/nevra.js';
+import { target } from '../model/layout.js';
+import type { Receipt } from './receipt.js';
+import { installedPackages, ownerOf } from './rpm.js';
+
+export interface FileState {
+  readonly sha256: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface UnitState {
+  readonly active: string;
+  readonly enabled: string;
+  /** Where the unit comes from; "" when systemd knows none. */
+  readonly fragment: string;
+}
+
+/** What was read from the node before anything is planned. */
+export interface Facts {
+  readonly os: { readonly id: string; readonly release: string; readonly name: string };
+  readonly arch: string;
+  readonly cpus: number;
+  readonly installed: readonly Nevra[];
+  /** Account → numeric ids. */
+  readonly users: ReadonlyMap<string, { readonly uid: number; readonly gid: number }>;
+  readonly groups: ReadonlyMap<string, number>;
+  /** Paths that are read for comparison; absent from the map: there is no regular file. */
+  readonly files: ReadonlyMap<string, FileState>;
+  /** Symbolic links among the paths asked for → their realpath. */
+  readonly links: ReadonlyMap<string, string>;
+  readonly directories: ReadonlySet<string>;
+  readonly units: ReadonlyMap<string, UnitState>;
+  /** Path → name of the package that owns it. */
+  readonly owners: ReadonlyMap<string, string>;
+  readonly freeBytes: number;
+  /** Mount points with noexec that programs of this run would run from. */
+  readonly noexec: readonly string[];
+  /** Mount points mounted read-only that this run would write to. */
+  readonly readOnly: readonly string[];
+  /** Local TCP listeners, "address:port"; "*" for every address. */
+  readonly listening: ReadonlySet<string>;
+  /** Interface → its addresses. */
+  readonly interfaces: ReadonlyMap<string, readonly string[]>;
+  readonly selinux: string;
+}
+
+export interface ProbeRequest {
+  readonly configuration: Configuration;
+  readonly receipt: Receipt | undefined;
+  /** Further paths to compare (the command and its runtime). */
+  readonly paths: readonly string[];
+}
+
+/** Reads everything that the plan depends on; changes nothing. */
+export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
+  const { configuration, receipt } = request;
+  const paths = [
+    ...request.paths,
+    ...configuration.files.map((file) => file.path),
+    ...(receipt?.files.map((file) => file.path) ?? []),
+  ];
+  const linkPaths = [target.commandAlias, ...(receipt?.links.map((link) => link.path) ?? [])];
+  const units = configuration.services.map((service) => service.unit);
+  const [os, arch, installed, users, groups, files, links, directories, unitStates, owners, mounts, free, listening, interfaces, selinux] =
+    await Promise.all([
+      readOs(host),
+      host.run(['uname', '-m']).then((result) => result.stdout.trim()),
+      installedPackages(host),
+      readUsers(host),
+      readGroups(host),
+      readFiles(host, paths),
+      readLinks(host, linkPaths),
+      readDirectories(host, configuration.directories.map((directory) => directory.path)),
+      readUnits(host, units),
+      readOwners(host, configuration.files.map((file) => file.path)),
+      host.read('/proc/self/mounts').then((bytes) => parseMounts(bytes?.toString('utf8') ?? '')),
+      freeBytes(host),
+      readListening(host),
+      readInterfaces(host),
+      host.run(['getenforce']).then((result) => (result.exitCode === 0 ? result.stdout.trim() : 'none')),
+    ]);
+  const holds = (path: string, option: string): string[] => {
+    const mount = mountOf(mounts, path);
+    return mount?.options.includes(option) === true ? [mount.point] : [];
+  };
+  const unique = (list: string[]): string[] => [...new Set(list)].sort();
+  return {
+    os, arch, cpus: cpus().length, installed, users, groups, files, links, directories,
+    units: unitStates, owners, freeBytes: free, listening, interfaces, selinux,
+    noexec: unique([target.state, '/usr/local/sbin', target.libexec].flatMap((path) => holds(path, 'noexec'))),
+    readOnly: unique([target.state, '/usr/local/sbin', target.libexec, '/etc'].flatMap((path) => holds(path, 'ro'))),
+  };
+}
+
+async function readOs(host: Host): Promise<Facts['os']> {
+  const text = (await host.read('/etc/os-release'))?.toString('utf8') ?? '';
+  const field = (name: string): string =>
+    new RegExp(`^${name}=(.*)$`, 'm').exec(text)?.[1]?.replace(/^["']|["']$/g, '') ?? '';
+  const full = (await host.read('/etc/centos-release')) ?? (await host.read('/etc/redhat-release'));
+  const release = /release ([0-9][0-9.]*)/.exec(full?.toString('utf8') ?? '')?.[1];
+  return { id: field('ID'), release: release ?? field('VERSION_ID'), name: field('PRETTY_NAME') };
+}
+
+async function readUsers(host: Host): Promise<Map<string, { uid: number; gid: number }>> {
+  const result = await host.run(['getent', 'passwd']);
+  return new Map(
+    result.stdout.split('\n').flatMap((line) => {
+      const [name, , uid, gid] = line.split(':');
+      return name === undefined || uid === undefined || gid === undefined
+        ? []
+        : [[name, { uid: Number(uid), gid: Number(gid) }]];
+    }),
+  );
+}
+
+async function readGroups(host: Host): Promise<Map<string, number>> {
+  const result = await host.run(['getent', 'group']);
+  return new Map(
+    result.stdout.split('\n').flatMap((line) => {
+      const [name, , gid] = line.split(':');
+      return name === undefined || gid === undefined ? [] : [[name, Number(gid)]];
+    }),
+  );
+}
+
+export async function readFiles(host: Host, paths: readonly string[]): Promise<Map<string, FileState>> {
+  const entries = await Promise.all(
+    [...new Set(paths)].map(async (path): Promise<[string, FileState][]> => {
+      const facts = await host.lstat(path);
+      if (facts?.kind !== 'file') return [];
+      const sha256 = await host.sha256(path);
+      return sha256 === undefined ? [] : [[path, { sha256, mode: facts.mode, uid: facts.uid, gid: facts.gid }]];
+    }),
+  );
+  return new Map(entries.flat());
+}
+
+async function readLinks(host: Host, paths: readonly string[]): Promise<Map<string, string>> {
+  const entries = await Promise.all(
+    paths.map(async (path): Promise<[string, string][]> => {
+      if ((await host.lstat(path))?.kind !== 'link') return [];
+      return [[path, (await host.realpath(path)) ?? '']];
+    }),
+  );
+  return new Map(entries.flat());
+}
+
+async function readDirectories(host: Host, paths: readonly string[]): Promise<Set<string>> {
+  const there = await Promise.all(
+    paths.map(async (path) => ((await host.realpath(path)) === undefined ? [] : [path])),
+  );
+  return new Set(there.flat());
+}
+
+export async function readUnits(host: Host, units: readonly string[]): Promise<Map<string, UnitState>> {
+  const entries = await Promise.all(
+    units.map(async (unit): Promise<[string, UnitState]> => {
+      const shown = await host.run(['systemctl', 'show', '-p', 'ActiveState', '-p', 'UnitFileState', '-p', 'FragmentPath', unit]);
+      const field = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(shown.stdout)?.[1] ?? '';
+      return [unit, { active: field('ActiveState'), enabled: field('UnitFileState'), fragment: field('FragmentPath') }];
+    }),
+  );
+  return new Map(entries);
+}
+
+async function readOwners(host: Host, paths: readonly string[]): Promise<Map<string, string>> {
+  const entries = await Promise.all(
+    paths.map(async (path): Promise<[string, string][]> => {
+      const owner = await ownerOf(host, path);
+      return owner === undefined ? [] : [[path, owner]];
+    }),
+  );
+  return new Map(entries.flat());
+}
+
+interface Mount {
+  readonly point: string;
+  readonly options: readonly string[];
+}
+
+function parseMounts(text: string): Mount[] {
+  return text.split('\n').flatMap((line) => {
+    const [, point, , options] = line.split(' ');
+    return point === undefined || options === undefined
+      ? []
+      : [{ point: point.replaceAll('\\040', ' '), options: options.split(',') }];
+  });
+}
+
+/** The last mount whose point is the path or above it. */
+function mountOf(mounts: readonly Mount[], path: string): Mount | undefined {
+  return mounts
+    .filter(({ point }) => point === '/' || path === point || path.startsWith(`${point}/`))
+    .sort((a, b) => a.point.length - b.point.length)
+    .pop();
+}
+
+/** Free bytes for root where the stage and the build are. */
+async function freeBytes(host: Host): Promise<number> {
+  for (const path of [target.state, '/var/lib', '/']) {
+    const result = await host.run(['df', '-Pk', path]);
+    const kilobytes = /\s(\d+)\s+\d+%\s/.exec(result.stdout.split('\n')[1] ?? '')?.[1];
+    if (result.exitCode === 0 && kilobytes !== undefined) return Number(kilobytes) * 1024;
+  }
+  return Number.MAX_SAFE_INTEGER;
+}
+
+/** /proc/net/tcp: state 0A is LISTEN; IPv4 addresses are little-endian hex. */
+async function readListening(host: Host): Promise<Set<string>> {
+  const four = parseListeners((await host.read('/proc/net/tcp'))?.toString('utf8') ?? '');
+  const six = parseListeners((await host.read('/proc/net/tcp6'))?.toString('utf8') ?? '');
+  return new Set([...four, ...six]);
+}
+
+export function parseListeners(table: string): string[] {
+  return table.split('\n').flatMap((line) => {
+    const match = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /.exec(line);
+    if (match?.[1] === undefined || match[2] === undefined) return [];
+    return [`${addressOf(match[1])}:${String(parseInt(match[2], 16))}`];
+  });
+}
+
+function addressOf(hex: string): string {
+  if (/^0+$/.test(hex)) return '*';
+  if (hex.length !== 8) return `[${hex}]`;
+  return [6, 4, 2, 0].map((at) => String(parseInt(hex.slice(at, at + 2), 16))).join('.');
+}
+
+async function readInterfaces(host: Host): Promise<Map<string, string[]>> {
+  const result = await host.run(['ip', '-o', 'addr', 'show']);
+  const interfaces = new Map<string, string[]>();
+  for (const name of await host.list('/sys/class/net')) interfaces.set(name, []);
+  for (const line of result.stdout.split('\n')) {
+    const match = /^\d+: ([^\s@]+)\s+inet ([0-9.]+)/.exec(line);
+    if (match?.[1] !== undefined && match[2] !== undefined)
+      interfaces.set(match[1], [...(interfaces.get(match[1]) ?? []), match[2]]);
+  }
+  return interfaces;
+}

@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { refusedError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import type { BundledComponent } from '../model/contents.js';
+import { ContentsSchema } from '../model/contents.js';
+import { Sha256 } from '../model/grammar.js';
+import { target } from '../model/layout.js';
+
+const InstalledFile = z.strictObject({
+  component: z.string(),
+  path: z.string(),
+  sha256: Sha256,
+  mode: z.int(),
+});
+export type InstalledFile = z.infer<typeof InstalledFile>;
+
+const InstalledLink = z.strictObject({ component: z.string(), path: z.string(), to: z.string() });
+export type InstalledLink = z.infer<typeof InstalledLink>;
+
+/** What `status` asks about, as the site said when it was installed (configure/types.ts). */
+const Watched = z.strictObject({
+  units: z.array(z.string()),
+  versions: z.array(z.strictObject({ component: z.string(), label: z.string(), argv: z.tuple([z.string()], z.string()) })),
+  vips: z.array(
+    z.strictObject({ name: z.string(), address: z.string(), prefixLength: z.int(), interface: z.string() }),
+  ),
+  haproxySockets: z.array(z.string()),
+});
+export type Watched = z.infer<typeof Watched>;
+
+const ReceiptSchema = z.strictObject({
+  airbundleReceipt: z.literal(1),
+  /** SHA-256 of X.sha256: names one signed bundle. */
+  digest: Sha256,
+  /** The key that its signature was verified with. */
+  keyId: z.string(),
+  /** UTC. */
+  committedAt: z.string(),
+  node: z.string().nullable(),
+  siteDigest: Sha256.nullable(),
+  contents: ContentsSchema,
+  /** Component → digest of its source and recipe: what the files below were built from. */
+  recipes: z.record(z.string(), z.string()),
+  files: z.array(InstalledFile),
+  links: z.array(InstalledLink),
+  watched: Watched,
+  rpms: z.strictObject({ before: z.int(), after: z.int(), installed: z.array(z.string()) }),
+});
+export type Receipt = z.infer<typeof ReceiptSchema>;
+
+/** @throws BundleError exit 5 when there is one that cannot be read: it says what was committed here */
+export async function readReceipt(host: Host): Promise<Receipt | undefined> {
+  const bytes = await host.read(target.receipt);
+  if (bytes === undefined) return undefined;
+  try {
+    return ReceiptSchema.parse(JSON.parse(bytes.toString('utf8')));
+  } catch (cause) {
+    throw refusedError({
+      code: 'BAD_RECEIPT',
+      message: 'the receipt of the last installation cannot be read',
+      where: target.receipt,
+      hint: `It holds the sequence floor, so nothing goes on without it. Restore it from a backup of the node.`,
+      cause,
+    });
+  }
+}
+
+export async function writeReceipt(host: Host, receipt: Receipt): Promise<void> {
+  await host.writeDurable(target.receipt, `${JSON.stringify(receipt, null, 1)}\n`, { mode: 0o600 });
+}
+
+/** Two components with the same recipe are built from the same source by the same commands. */
+export function recipeOf(component: BundledComponent): string {
+  const { source, build, install, files, discard, links, smoke } = component;
+  const parts = [source.commit, source.tree, build, install, files, discard, links, smoke ?? []];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}

@@ -1,0 +1,88 @@
+import { refusedError, stepError, type BundleError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { lastLines, outcome } from '../host/process.js';
+import type { Nevra } from '../model/nevra.js';
+import { formatNevra } from '../model/nevra.js';
+
+/** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
+const QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
+
+/** @throws BundleError exit 5 when rpm is missing or its database cannot be read */
+export async function installedPackages(host: Host): Promise<Nevra[]> {
+  const result = await host.run(['rpm', '-qa', '--queryformat', QUERY]);
+  if (result.exitCode !== 0)
+    throw refusedError({
+      code: 'RPMDB_UNREADABLE',
+      message: `rpm -qa ${outcome(result)}`,
+      details: lastLines(result),
+      hint: 'airbundle installs on systems with rpm (CentOS 7). If the database is damaged: rpm --rebuilddb',
+    });
+  return parsePackages(result.stdout);
+}
+
+/** Pure: the lines of `rpm -qa`; imported keys (gpg-pubkey, without architecture) are left out. */
+export function parsePackages(text: string): Nevra[] {
+  return text.split('\n').flatMap((line) => {
+    const [name, epoch, version, release, arch] = line.split('\t');
+    if (name === undefined || epoch === undefined || version === undefined || release === undefined) return [];
+    if (arch === undefined || arch === '(none)') return [];
+    return [{ name, epoch: epoch === '(none)' ? 0 : Number(epoch), version, release, arch }];
+  });
+}
+
+/**
+ * What rpm itself says against a set, tried against the real database without force and nodeps.
+ * @param paths the RPM files
+ * @returns rpm's own problem lines; empty: it would go in
+ */
+export async function testTransaction(host: Host, paths: readonly string[], upgrade: boolean): Promise<string[]> {
+  if (paths.length === 0) return [];
+  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', ...paths], { timeoutMs: 10 * 60_000 });
+  if (result.exitCode === 0) return [];
+  const lines = `${result.stderr}\n${result.stdout}`
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !/^(?:error: Failed dependencies:|Preparing\.\.\.|warning: )/.test(line));
+  return lines.length === 0 ? [`rpm --test ${outcome(result)}`] : lines;
+}
+
+/** @param upgrade `rpm -U` (replaces older versions) instead of `rpm -i` */
+export async function installPackages(
+  host: Host,
+  paths: readonly string[],
+  upgrade: boolean,
+  onLine: (line: string) => void,
+): Promise<void> {
+  if (paths.length === 0) return;
+  const result = await host.run(['rpm', upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths], { onLine });
+  // rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS).
+  const scriptlets = `${result.stdout}\n${result.stderr}`
+    .split('\n')
+    .filter((line) => /scriptlet failed|^error:|unpacking of archive failed/.test(line));
+  if (result.exitCode === 0 && scriptlets.length === 0) return;
+  throw rpmFailed(`rpm ${outcome(result)}`, scriptlets.length > 0 ? scriptlets : lastLines(result));
+}
+
+/** Asks for each exact package: the exit code of an installation proves nothing. */
+export async function requirePackages(host: Host, wanted: readonly Nevra[]): Promise<void> {
+  const there = new Set((await installedPackages(host)).map(formatNevra));
+  const lost = wanted.map(formatNevra).filter((nevra) => !there.has(nevra));
+  if (lost.length > 0)
+    throw rpmFailed(`${String(lost.length)} packages are not in the rpm database after rpm ran`, lost.slice(0, 20));
+}
+
+/** The package that owns a path, or undefined. */
+export async function ownerOf(host: Host, path: string): Promise<string | undefined> {
+  const result = await host.run(['rpm', '-qf', '--queryformat', '%{NAME}\\n', path]);
+  return result.exitCode === 0 ? result.stdout.trim().split('\n')[0] : undefined;
+}
+
+function rpmFailed(message: string, details: readonly string[]): BundleError {
+  return stepError({
+    code: 'RPM_FAILED',
+    message,
+    where: 'step rpms',
+    details,
+    hint: 'Packages that went in stay in; nothing else was changed. Mend the cause and run the same command again: packages of an unfinished step are installed again.',
+  });
+}

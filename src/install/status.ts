@@ -1,0 +1,120 @@
+import type { Host } from '../host/host.js';
+import type { ProxyRow } from '../configure/index.js';
+import { refusedError } from '../errors.js';
+import { haproxyStats } from './checks.js';
+import { readFiles, readUnits } from './probe.js';
+import type { Receipt } from './receipt.js';
+import { readReceipt } from './receipt.js';
+
+export interface Status {
+  readonly bundle: { readonly name: string; readonly version: string; readonly sequence: number; readonly digest: string; readonly keyId: string; readonly committedAt: string };
+  readonly node: string | null;
+  readonly versions: readonly { readonly component: string; readonly text: string }[];
+  readonly services: readonly { readonly unit: string; readonly active: string; readonly enabled: string }[];
+  readonly vips: readonly { readonly name: string; readonly address: string; readonly interface: string; readonly here: boolean }[];
+  readonly backends: readonly ProxyRow[];
+  /** Installed files that are not as they were installed. */
+  readonly drift: readonly string[];
+  /** What is not as it should be, one sentence each; empty when all is well. */
+  readonly problems: readonly string[];
+}
+
+/** Reads the node and compares it with the receipt; changes nothing. @throws BundleError exit 5 when nothing is installed */
+export async function readStatus(host: Host): Promise<Status> {
+  const receipt = await readReceipt(host);
+  if (receipt === undefined)
+    throw refusedError({
+      code: 'NOT_INSTALLED',
+      message: 'no bundle is installed on this node',
+      hint: 'See install.sh in the folder of the bundle. Status has to be asked as root.',
+    });
+  const { watched, contents } = receipt;
+  const [units, versions, addresses, backends, drift] = await Promise.all([
+    readUnits(host, watched.units),
+    Promise.all(watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) }))),
+    host.run(['ip', '-o', '-4', 'addr', 'show']).then((result) => result.stdout),
+    readBackends(watched.haproxySockets),
+    findDrift(host, receipt),
+  ]);
+  const services = watched.units.map((unit) => ({
+    unit,
+    active: units.get(unit)?.active ?? 'unknown',
+    enabled: units.get(unit)?.enabled ?? 'unknown',
+  }));
+  const vips = watched.vips.map(({ name, address, interface: device }) => ({
+    name,
+    address,
+    interface: device,
+    here: addresses.split('\n').some((line) => new RegExp(`^\\d+: ${device}\\s+inet ${address.replaceAll('.', '\\.')}/`).test(line)),
+  }));
+  return {
+    bundle: {
+      name: contents.name,
+      version: contents.version,
+      sequence: contents.sequence,
+      digest: receipt.digest,
+      keyId: receipt.keyId,
+      committedAt: receipt.committedAt,
+    },
+    node: receipt.node,
+    versions,
+    services,
+    vips,
+    backends: backends.rows,
+    drift,
+    problems: [
+      ...services.filter((service) => service.active !== 'active').map((service) => `${service.unit} is ${service.active}`),
+      ...backends.problems,
+      ...backends.rows.filter(isDown).map((row) => `backend ${row.proxy}/${row.server} is ${row.status}`),
+      ...drift.map((path) => `${path} is not as it was installed`),
+    ],
+  };
+}
+
+async function firstLine(host: Host, argv: readonly [string, ...string[]]): Promise<string> {
+  const result = await host.run(argv, { timeoutMs: 10_000 });
+  const text = `${result.stdout}\n${result.stderr}`.split('\n').find((line) => line.trim() !== '');
+  return text?.trim() ?? 'does not answer';
+}
+
+async function readBackends(sockets: readonly string[]): Promise<{ rows: ProxyRow[]; problems: string[] }> {
+  const rows: ProxyRow[] = [];
+  const problems: string[] = [];
+  for (const socket of sockets) {
+    try {
+      rows.push(...(await haproxyStats(socket)).filter((row) => row.server !== 'FRONTEND' && row.server !== 'BACKEND'));
+    } catch (error) {
+      problems.push(`${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  return { rows, problems };
+}
+
+function isDown(row: ProxyRow): boolean {
+  return !row.status.startsWith('UP') && row.status !== 'no check';
+}
+
+async function findDrift(host: Host, receipt: Receipt): Promise<string[]> {
+  const there = await readFiles(host, receipt.files.map((file) => file.path));
+  return receipt.files
+    .filter((file) => there.get(file.path)?.sha256 !== file.sha256 || there.get(file.path)?.mode !== file.mode)
+    .map((file) => file.path);
+}
+
+export function renderStatus(status: Status): string {
+  const { bundle } = status;
+  const rows = (title: string, entries: readonly (readonly string[])[]): string[] => {
+    if (entries.length === 0) return [];
+    const widths = (entries[0] ?? []).map((_, column) => Math.max(...entries.map((entry) => (entry[column] ?? '').length)));
+    return [title, ...entries.map((entry) => `  ${entry.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()}`)];
+  };
+  return [
+    `${bundle.name} ${bundle.version} (sequence ${String(bundle.sequence)}, ${bundle.digest.slice(0, 16)}, signed by ${bundle.keyId})${status.node === null ? '' : ` on ${status.node}`}, since ${bundle.committedAt}`,
+    ...rows('versions', status.versions.map(({ component, text }) => [component, text])),
+    ...rows('services', status.services.map(({ unit, active, enabled }) => [unit, active, enabled])),
+    ...rows('VIPs', status.vips.map((vip) => [vip.name, vip.address, vip.interface, vip.here ? 'held here' : 'not here'])),
+    ...rows('backends', status.backends.map((row) => [`${row.proxy}/${row.server}`, row.status, row.check])),
+    ...(status.problems.length === 0 ? ['all is well'] : ['problems', ...status.problems.map((problem) => `  ${problem}`)]),
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,163 @@
+import { createInterface } from 'node:readline';
+import { Command } from 'commander';
+import type { CommonOptions } from './commandline.js';
+import { commonOptions, reporterFor, runProgram } from './commandline.js';
+import { EXIT, refusedError, usageError } from './errors.js';
+import { localHost } from './host/local.js';
+import type { InstallRequest, InstallResult } from './install/install.js';
+import { install } from './install/install.js';
+import { planToJson, renderPlan } from './install/render.js';
+import { readStatus, renderStatus } from './install/status.js';
+
+interface InstallOptions extends CommonOptions {
+  readonly key?: string;
+  readonly fingerprint?: string;
+  readonly site?: string;
+  readonly node?: string;
+  readonly yes?: boolean;
+  readonly dryRun?: boolean;
+  readonly verbose?: boolean;
+  readonly allowUpgrade?: boolean;
+  readonly takeOver?: boolean;
+  readonly allowProtected: readonly string[];
+  readonly allowConflict: readonly string[];
+}
+
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+let interrupted = false;
+
+function program(): Command {
+  const root = new Command('airbundle').description('Installs a signed bundle on this node and looks after it.');
+  installOptions(root.command('install'))
+    .description('verify the bundle, show the plan, carry it out, check the services')
+    .option('-y, --yes', 'do not ask; needed without a terminal')
+    .option('--dry-run', 'stop after the plan')
+    .addHelpText('after', '\nExample:\n  airbundle install /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1')
+    .action(async (directory: string, options: InstallOptions) => runInstall(directory, options, options.dryRun === true));
+  installOptions(root.command('plan'))
+    .description('show what install would do, and change nothing that runs')
+    .addHelpText('after', '\nExample:\n  airbundle plan /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1')
+    .action(async (directory: string, options: InstallOptions) => runInstall(directory, options, true));
+  commonOptions(root.command('status'))
+    .description('versions, services, VIPs, backends, and files that were changed since')
+    .addHelpText('after', '\nExample:\n  airbundle status -o json')
+    .action(async (options: CommonOptions) => {
+      requireRoot();
+      const status = await readStatus(localHost());
+      process.stdout.write(options.output === 'json' ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status));
+    });
+  return root;
+}
+
+function installOptions(command: Command): Command {
+  return commonOptions(command)
+    .argument('<folder>', 'the folder of the bundle, with its four files')
+    .option('--key <file>', 'the public key that signed it; for the first installation only')
+    .option('--fingerprint <hex>', "the key's fingerprint, which came by another way than the medium")
+    .option('--site <file>', 'the site file')
+    .option('--node <name>', "this node's name in the site file")
+    .option('--allow-upgrade', 'replace older installed packages')
+    .option('--allow-protected <name>', 'install or replace this protected package (can be repeated)', collect, [])
+    .option('--allow-conflict <name>', "go on although rpm --test objects to this package (can be repeated)", collect, [])
+    .option('--take-over', 'replace files and units that belong to an installed package')
+    .option('--verbose', 'the whole plan, every package');
+}
+
+async function runInstall(directory: string, options: InstallOptions, dryRun: boolean): Promise<void> {
+  requireRoot();
+  const reporter = reporterFor(options, process.env);
+  stopOnSignals();
+  const host = localHost();
+  const request: InstallRequest = {
+    directory: absolute(directory),
+    key: options.key === undefined ? undefined : absolute(options.key),
+    fingerprint: options.fingerprint,
+    site: options.site === undefined ? undefined : absolute(options.site),
+    node: options.node,
+    allow: {
+      upgrade: options.allowUpgrade === true,
+      protectedNames: options.allowProtected,
+      conflicts: options.allowConflict,
+      takeOver: options.takeOver === true,
+    },
+    dryRun,
+    reporter,
+    now: () => performance.now(),
+    date: () => new Date(),
+    runId: `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${String(process.pid)}`,
+    interrupted: () => interrupted,
+    confirm: async (plan, facts) => {
+      if (options.output === 'text') process.stdout.write(renderPlan(plan, facts, options.verbose === true));
+      if (dryRun || options.yes === true) return true;
+      if (process.stdin.isTTY && process.stdout.isTTY) return ask('Go on? [y/N] ');
+      throw usageError({
+        code: 'NO_TERMINAL',
+        message: 'there is no terminal to ask on; nothing was changed',
+        hint: 'Look at the plan (--dry-run shows it again), then run the same command with -y.',
+      });
+    },
+  };
+  try {
+    finish(await install(host, request), options, (text) => { reporter.warn(text); });
+  } finally {
+    reporter.close();
+  }
+}
+
+function finish(result: InstallResult, options: InstallOptions, warn: (text: string) => void): void {
+  for (const warning of result.warnings) warn(warning);
+  if (options.output === 'json') {
+    process.stdout.write(`${JSON.stringify({ outcome: result.outcome, plan: planToJson(result.plan), warnings: result.warnings }, null, 2)}\n`);
+  } else process.stdout.write(`${summary(result)}\n`);
+  if (result.outcome === 'declined') process.exitCode = EXIT.refused;
+  if (result.outcome === 'planned' && result.plan.refusals.length > 0) process.exitCode = EXIT.refused;
+}
+
+function summary({ outcome, plan, receipt }: InstallResult): string {
+  const name = `${plan.bundle.name} ${plan.bundle.version}`;
+  switch (outcome) {
+    case 'installed':
+      return `installed ${name}: ${String(receipt?.rpms.before ?? 0)} RPMs before, ${String(receipt?.rpms.after ?? 0)} after; see: airbundle status`;
+    case 'unchanged':
+      return `${name} is installed already; nothing was changed`;
+    case 'declined':
+      return 'nothing was changed';
+    case 'planned':
+      return plan.steps.length === 0 ? `${name}: nothing to do` : 'this was the plan only; nothing was changed';
+  }
+}
+
+function absolute(path: string): string {
+  return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
+}
+
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw refusedError({ code: 'NOT_ROOT', message: 'this has to be run as root', hint: 'Run it again with sudo.' });
+}
+
+/** The step that runs is finished or fails by itself; then what was begun is undone. A second Ctrl-C does not change that. */
+function stopOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      if (!interrupted) process.stderr.write(`${signal}: stopping; what was begun is undone\n`);
+      interrupted = true;
+    });
+}
+
+function ask(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  return new Promise((resolve) => {
+    terminal.on('close', () => { resolve(false); });
+    terminal.on('SIGINT', () => { terminal.close(); });
+    terminal.question(question, (answer) => {
+      resolve(/^y(?:es)?$/i.test(answer.trim()));
+      terminal.close();
+    });
+  });
+}
+
+// Modes are given where they matter; what tools make by themselves gets the usual ones.
+process.umask(0o022);
+void runProgram(program(), process.argv).then((code) => process.exit(code));
