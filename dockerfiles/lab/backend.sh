@@ -1,0 +1,9 @@
+#!/bin/sh
+# A gRPC backend and its client, on Node 16.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q -y install libstdc++6 iproute2 procps
+install -m 755 /backend/node /usr/local/bin/node
+install -m 644 /backend/server.cjs /backend/client.cjs /srv/
+node --version
+apt-get clean

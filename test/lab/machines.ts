@@ -1,0 +1,260 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { labBackendImage } from './backend-image.js';
+import { attempt, docker, type Outcome } from './docker.js';
+import { LabError } from './errors.js';
+import { nodeImageFor } from './node-image.js';
+import { timed } from './progress.js';
+import { labRepository } from './repository.js';
+import { freeSubnets, type Subnet24 } from './subnet.js';
+
+const LABEL = 'airbundle-lab';
+const BOOT_MS = 60_000;
+const POLL_MS = 200;
+
+/** What a container needs so that systemd can be its first process. `--privileged` is not among it. */
+const SYSTEMD_FLAGS = [
+  ...['--cap-add', 'SYS_ADMIN', '--cap-add', 'NET_ADMIN', '--cap-add', 'NET_BROADCAST'],
+  ...['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined'],
+  ...['--security-opt', 'systempaths=unconfined', '--cgroupns=private'],
+  ...[
+    '--stop-signal',
+    'SIGRTMIN+3',
+    '--tmpfs',
+    '/run',
+    '--tmpfs',
+    '/run/lock',
+    '--ulimit',
+    'nofile=1024:4096',
+  ],
+];
+
+export interface ExecOptions {
+  readonly input?: string | Buffer;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Default: 10 minutes. */
+  readonly timeoutMs?: number;
+}
+
+export interface Machine {
+  readonly name: string;
+  readonly address: string;
+  /** The container's name, for docker commands. */
+  readonly container: string;
+}
+
+export interface Lab {
+  readonly runId: string;
+  readonly network: string;
+  /** `10.213.N.0/24` */
+  readonly cidr: string;
+  /** The network interface inside every machine. */
+  readonly interfaceName: string;
+  /** An address of the network that nobody has. */
+  readonly vip: string;
+  readonly nodes: Readonly<Record<string, Machine>>;
+  /** gRPC backends; each listens on `backendPort`. */
+  readonly backends: Readonly<Record<string, Machine>>;
+  readonly backendPort: number;
+  /** Runs a command in a machine as root; a non-zero exit is a result, not an error. */
+  exec(machine: string, argv: readonly string[], options?: ExecOptions): Promise<Outcome>;
+  /** Copies a host file or folder into a machine; a folder's name is kept under an existing one. */
+  copyIn(machine: string, hostPath: string, machinePath: string): Promise<void>;
+  /** Copies a file or folder of a machine to the host. */
+  copyOut(machine: string, machinePath: string, hostPath: string): Promise<void>;
+  /** The gRPC client in a container of its own: `target` is HOST:PORT; its line of JSON. */
+  call(target: string, calls: number, options?: CallOptions): Promise<CallReport>;
+  /** Cuts a machine off, at once, as a power failure would; `start` brings it back. */
+  kill(machine: string): Promise<void>;
+  start(machine: string): Promise<void>;
+  /** Removes everything of this run. */
+  down(): Promise<void>;
+}
+
+export interface CallOptions {
+  readonly kind?: 'unary' | 'stream';
+  readonly pauseMs?: number;
+}
+
+export interface CallReport {
+  readonly target: string;
+  readonly calls: number;
+  readonly replies: Readonly<Record<string, number>>;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly slowestMs: number;
+}
+
+export interface LabOptions {
+  readonly nodes: readonly string[];
+  readonly backends?: readonly string[];
+}
+
+const FIRST_NODE = 11;
+const FIRST_BACKEND = 51;
+const VIP = 100;
+const BACKEND_PORT = 50051;
+
+const makeNetwork = async (name: string, runId: string): Promise<Subnet24> => {
+  let last = '';
+  for (const subnet of freeSubnets().slice(0, 20)) {
+    const done = await attempt([
+      ...['docker', 'network', 'create', '--internal', '--label', `${LABEL}=${runId}`],
+      ...['--subnet', `${subnet}.0/24`, name],
+    ]);
+    if (done.exitCode === 0) return subnet;
+    last = done.stderr.trim();
+  }
+  throw new LabError(`no network could be made: ${last}`, 'docker network ls; docker network prune');
+};
+
+const waitForSystemd = async (container: string): Promise<void> => {
+  const endMs = performance.now() + BOOT_MS;
+  let state = '';
+  while (performance.now() < endMs) {
+    const done = await attempt(['docker', 'exec', container, 'systemctl', 'is-system-running']);
+    state = `${done.stdout}${done.stderr}`.trim();
+    if (state === 'running' || state === 'degraded') return;
+    await sleep(POLL_MS);
+  }
+  const logs = await attempt(['docker', 'exec', container, 'systemctl', 'list-jobs', '--no-pager']);
+  throw new LabError(
+    `systemd in ${container} was "${state}" after ${BOOT_MS / 1000} s`,
+    `docker exec ${container} journalctl -b\n${logs.stdout}`,
+  );
+};
+
+const waitForBackend = async (container: string): Promise<void> => {
+  const endMs = performance.now() + BOOT_MS;
+  while (performance.now() < endMs) {
+    if ((await attempt(['docker', 'logs', container])).stdout.includes('listens on')) return;
+    await sleep(POLL_MS);
+  }
+  throw new LabError(`the backend ${container} does not listen`, `docker logs ${container}`);
+};
+
+const removeByLabel = async (label: string): Promise<number> => {
+  const filter = ['--filter', `label=${label}`, '--quiet'];
+  const containers = (await docker(['ps', '--all', ...filter])).split('\n').filter(Boolean);
+  if (containers.length > 0) await docker(['rm', '-f', '-v', ...containers]);
+  const networks = (await docker(['network', 'ls', ...filter])).split('\n').filter(Boolean);
+  if (networks.length > 0) await docker(['network', 'rm', ...networks]);
+  return containers.length + networks.length;
+};
+
+/**
+ * Removes what a run left behind.
+ * @param runId one run; without it every run of this host, also those that go on
+ * @returns the number of containers and networks removed
+ */
+export const removeLab = (runId?: string): Promise<number> =>
+  removeByLabel(runId === undefined ? LABEL : `${LABEL}=${runId}`);
+
+const withEnv = (env: Readonly<Record<string, string>>): string[] =>
+  Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
+
+/**
+ * Boots nodes (systemd, sshd, rpm) and gRPC backends on a network without a way out.
+ * @throws LabError when one does not come up; what was started is removed first
+ */
+export const startLab = async (options: LabOptions): Promise<Lab> => {
+  const repository = await labRepository();
+  const nodeTag = await nodeImageFor(repository);
+  const backendTag = await labBackendImage();
+  const runId = randomBytes(4).toString('hex');
+  try {
+    return await timed(
+      `start ${[...options.nodes, ...(options.backends ?? [])].join(', ')} (run ${runId})`,
+      () => boot(runId, options, nodeTag, backendTag),
+    );
+  } catch (error) {
+    await removeLab(runId);
+    throw error;
+  }
+};
+
+const boot = async (
+  runId: string,
+  options: LabOptions,
+  nodeTag: string,
+  backendTag: string,
+): Promise<Lab> => {
+  const network = `airbundle-lab-${runId}`;
+  const subnet = await makeNetwork(network, runId);
+  const machine = (name: string, last: number): Machine => ({
+    name,
+    address: `${subnet}.${last}`,
+    container: `airbundle-lab-${runId}-${name}`,
+  });
+  const nodes = options.nodes.map((name, index) => machine(name, FIRST_NODE + index));
+  const backends = (options.backends ?? []).map((name, index) => machine(name, FIRST_BACKEND + index));
+  const all = new Map([...nodes, ...backends].map((one) => [one.name, one]));
+  const common = (one: Machine): string[] => [
+    ...['run', '--detach', '--label', `${LABEL}=${runId}`, '--name', one.container],
+    ...['--hostname', one.name, '--network', network, '--ip', one.address],
+    ...[...all.values()].flatMap((other) => ['--add-host', `${other.name}:${other.address}`]),
+  ];
+  const containerOf = (name: string): string => {
+    const found = all.get(name);
+    if (found === undefined)
+      throw new LabError(`no machine ${name} in run ${runId}`, `one of: ${[...all.keys()].join(', ')}`);
+    return found.container;
+  };
+
+  await Promise.all([
+    ...nodes.map(async (one) => {
+      await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
+      await waitForSystemd(one.container);
+    }),
+    ...backends.map(async (one) => {
+      await docker([...common(one), ...withEnv({ BACKEND: one.name, PORT: `${BACKEND_PORT}` }), backendTag]);
+      await waitForBackend(one.container);
+    }),
+  ]);
+
+  return {
+    runId,
+    network,
+    cidr: `${subnet}.0/24`,
+    interfaceName: 'eth0',
+    vip: `${subnet}.${VIP}`,
+    nodes: Object.fromEntries(nodes.map((one) => [one.name, one])),
+    backends: Object.fromEntries(backends.map((one) => [one.name, one])),
+    backendPort: BACKEND_PORT,
+    exec: (name, argv, given = {}) =>
+      attempt(
+        [
+          ...['docker', 'exec', ...(given.input === undefined ? [] : ['--interactive'])],
+          ...[...withEnv(given.env ?? {}), containerOf(name), ...argv],
+        ],
+        {
+          timeoutMs: given.timeoutMs ?? 600_000,
+          ...(given.input === undefined ? {} : { input: given.input }),
+        },
+      ),
+    copyIn: async (name, hostPath, machinePath) => {
+      await docker(['cp', hostPath, `${containerOf(name)}:${machinePath}`]);
+    },
+    copyOut: async (name, machinePath, hostPath) => {
+      await docker(['cp', `${containerOf(name)}:${machinePath}`, hostPath]);
+    },
+    call: async (target, calls, given = {}) => {
+      const out = await docker([
+        ...['run', '--rm', '--label', `${LABEL}=${runId}`, '--network', network, backendTag],
+        ...['/usr/local/bin/node', '/srv/client.cjs', target, String(calls)],
+        ...[given.kind ?? 'unary', String(given.pauseMs ?? 0)],
+      ]);
+      return JSON.parse(out) as CallReport;
+    },
+    kill: async (name) => {
+      await docker(['kill', '--signal', 'KILL', containerOf(name)]);
+    },
+    start: async (name) => {
+      await docker(['start', containerOf(name)]);
+      if (name in Object.fromEntries(nodes.map((one) => [one.name, one])))
+        await waitForSystemd(containerOf(name));
+    },
+    down: async () => {
+      await removeLab(runId);
+    },
+  };
+};
