@@ -55,8 +55,10 @@ async function namedImage(engine: Engine, name: string, step: Step): Promise<Col
         hint: `Check the name, or load the image first: ${engine.name} load -i FILE`,
       });
   }
-  // A registry's digest says the same everywhere; an image that was made here has only its id.
-  const recorded = found.digests[0] ?? `${name} ${found.id}`;
+  // A registry's digest says the same everywhere; an image that was made here has only its id, although
+  // podman makes up a digest for it under "localhost/".
+  const digest = found.digests.find((each) => !each.startsWith('localhost/'))?.split('@')[1];
+  const recorded = name.includes('@') ? name : digest === undefined ? `${name} ${found.id}` : `${name}@${digest}`;
   return { id: found.id, recorded: { image: recorded, contextSha256: null } };
 }
 

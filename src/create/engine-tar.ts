@@ -30,7 +30,7 @@ export async function* writeTar(files: Iterable<FileIn>): AsyncGenerator<Uint8Ar
     if (header.encode(block, 0)) throw new Error(`not a name for a ustar header: ${file.path}`);
     yield block;
     if (text !== undefined) yield text;
-    else if ('from' in file) yield* createReadStream(file.from, { end: size - 1 }) as AsyncIterable<Uint8Array>;
+    else if ('from' in file && size > 0) yield* createReadStream(file.from, { end: size - 1 }) as AsyncIterable<Uint8Array>;
     yield Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK);
   }
   yield Buffer.alloc(2 * BLOCK);

@@ -100,7 +100,7 @@ function parsePrivateKey(pem: string, where: string, passphrase: string | undefi
       where,
       hint: 'Give the .key.pem file that "bundle keygen" wrote.',
     });
-  const encrypted = /ENCRYPTED/.test(pem);
+  const encrypted = pem.includes('ENCRYPTED');
   if (encrypted && passphrase === undefined)
     throw usageError({ code: 'PASSPHRASE_NEEDED', message: 'the signing key has a passphrase', where, hint: 'Give --passphrase-file FILE.' });
   try {

@@ -69,10 +69,11 @@ export async function packTar(request: PackRequest): Promise<Packed> {
       const written = writeAll(file, bytes, position).catch((cause: unknown) => {
         throw unwritable(output, cause);
       });
-      busy[slot] = Promise.all([hasher.update(slot, length), written]);
+      const both = Promise.all([hasher.update(slot, length), written]);
+      busy[slot] = both;
       next = fill(chunk + 1);
       // Both are awaited a round later; until then a failure must not count as unhandled.
-      busy[slot]?.catch(() => undefined);
+      both.catch(() => undefined);
       next.catch(() => undefined);
 
       for (const part of parts) hashPart(part, bytes, memberHashes);

@@ -53,7 +53,7 @@ export async function collectRuntime(request: RuntimeRequest): Promise<LockedRun
   });
 }
 
-type Kept = { readonly sha256: Sha256; readonly sizeBytes: number };
+interface Kept { readonly sha256: Sha256; readonly sizeBytes: number }
 
 async function fromNpm(runtime: Extract<ManifestRuntime, { npm: string }>, request: RuntimeRequest): Promise<Kept> {
   const temporary = path.join(request.cacheDir, 'tmp');

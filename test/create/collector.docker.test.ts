@@ -92,6 +92,10 @@ describe('EL7 RPMs in the examining container', () => {
     expect(result.closure).toBeUndefined();
   });
 
+  it('refuses an empty file', async () => {
+    expect(await verdict(Buffer.alloc(0))).toMatchObject({ code: 'RPM_NOT_RPM', exit: 4 });
+  });
+
   it('refuses a list of files that is named like an RPM', async () => {
     const good = read('zip-3.0-11.el7.x86_64.rpm');
     const list = Buffer.from(`/airbundle/rpms/${createHash('sha256').update(good).digest('hex')}.rpm\n`);

@@ -25,7 +25,7 @@ interface Setting {
   readonly request: CreateRequest;
   readonly publicKeyPath: string;
   /** The same request for create-child.ts. */
-  child(changes?: Partial<CreateRequest>): string;
+  readonly child: (changes?: Partial<CreateRequest>) => string;
 }
 
 async function setting(): Promise<Setting> {

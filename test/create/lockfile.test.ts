@@ -2,7 +2,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { lockPathOf, readLock, requireLockFits, writeLock } from '../../src/create/lockfile.js';
-import { BundleError } from '../../src/errors.js';
+import type { BundleError } from '../../src/errors.js';
 import type { Lock } from '../../src/model/lock.js';
 import { requestOf } from '../../src/model/lock.js';
 import { parseManifest } from '../../src/model/manifest.js';

@@ -48,7 +48,7 @@ describe('the payload', () => {
 
         const wanted = [
           { path: first.path, mode: 0o644, size: first.bytes.length },
-          ...members.map((member) => ({ path: member.path as string, mode: member.mode as number, size: member.sizeBytes })),
+          ...members.map((member) => ({ path: member.path, mode: member.mode, size: member.sizeBytes })),
         ];
         const seen: unknown[] = [];
         await list({

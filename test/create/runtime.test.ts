@@ -15,7 +15,7 @@ import { failureOf, packagerEnv, recordingReporter, sha256Of, temporaryFolder } 
 interface Setting {
   readonly store: Store;
   readonly cacheDir: string;
-  collect(runtime: ManifestRuntime, lock?: Lock): Promise<LockedRuntime>;
+  readonly collect: (runtime: ManifestRuntime, lock?: Lock) => Promise<LockedRuntime>;
 }
 
 async function setting(): Promise<Setting> {

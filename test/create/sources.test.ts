@@ -22,7 +22,7 @@ interface Setting {
   readonly upstream: Repository;
   readonly store: Store;
   readonly reporter: Recorded;
-  collect(source: { git?: string; ref?: string; commit?: string }, more?: Partial<SourcesRequest>): Promise<LockedSource>;
+  readonly collect: (source: { git?: string; ref?: string; commit?: string }, more?: Partial<SourcesRequest>) => Promise<LockedSource>;
 }
 
 async function setting(): Promise<Setting> {

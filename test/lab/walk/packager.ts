@@ -1,0 +1,100 @@
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { z } from 'zod';
+import { LabError } from '../errors.js';
+import { hashOf } from '../hash.js';
+import { collectorImage } from '../images.js';
+import { LAB, ROOT } from '../paths.js';
+import { labRepository } from '../repository.js';
+import { serveRepository } from '../serve.js';
+import type { LabSources } from '../sources.js';
+import { labSources } from '../sources.js';
+import { labManifest } from './manifest.js';
+
+const Created = z.object({
+  folder: z.string(),
+  stem: z.string(),
+  state: z.string(),
+  payloadSha256: z.string(),
+  payloadBytes: z.number(),
+  keyId: z.string(),
+  rpms: z.number(),
+  sources: z.number(),
+  lockWritten: z.boolean(),
+  timings: z.record(z.string(), z.number()),
+});
+
+/** A bundle as the packager has it, and what was needed to make it. */
+export interface PackedBundle extends z.infer<typeof Created> {
+  /** Where everything of this set of inputs lies on this host. */
+  readonly work: string;
+  readonly publicKey: string;
+  readonly fingerprint: string;
+  readonly sources_: LabSources;
+  readonly createMs: number;
+}
+
+export interface PackagerOptions {
+  /** A folder with clones of the real upstreams; Debian's sources otherwise. */
+  readonly clones?: string;
+  /** Lines of the product's own progress; default: this process's stderr. */
+  readonly quiet?: boolean;
+}
+
+/** The built command, as it would be installed. */
+export const CLI = join(ROOT, 'build', 'cli.js');
+
+/**
+ * What a packager types, on the lab's repository and sources: `bundle keygen` once, `bundle create`.
+ * @throws LabError with the command's output
+ */
+export async function packager(options: PackagerOptions = {}): Promise<PackedBundle> {
+  const repository = await labRepository();
+  const sources = await labSources(options.clones);
+  const image = await collectorImage();
+  const commits = [sources.haproxy.commit, sources.keepalived.commit];
+  const work = join(LAB, 'demo', hashOf([repository.identity, ...commits]).slice(0, 12));
+  await mkdir(work, { recursive: true });
+  const served = await serveRepository(repository);
+  try {
+    const manifest = await labManifest(repository, served.url, sources, work);
+    const keys = join(work, 'keys', 'packager');
+    if (!(await exists(`${keys}.key.pem`))) await bundle(['keygen', '--out', keys], true);
+    const startMs = performance.now();
+    const text = await bundle(
+      [
+        ...['create', manifest, '--key', `${keys}.key.pem`, '--image', image, '-o', 'json'],
+        ...['--out', join(work, 'dist'), '--cache', join(LAB, 'cache', 'product'), '--force'],
+      ],
+      options.quiet === true,
+    );
+    const createMs = performance.now() - startMs;
+    const created = Created.parse(JSON.parse(text));
+    const publicKey = `${keys}.pub.pem`;
+    return { ...created, work, publicKey, fingerprint: await fingerprintOf(publicKey), sources_: sources, createMs };
+  } finally {
+    await served.close();
+  }
+}
+
+/** Runs the built command; @returns its stdout. */
+async function bundle(words: readonly string[], quiet: boolean): Promise<string> {
+  const done = await execa(process.execPath, [CLI, ...words], { reject: false, stderr: quiet ? 'pipe' : 'inherit' });
+  if (done.exitCode === 0) return done.stdout;
+  throw new LabError(`bundle ${words[0] ?? ''} ended with exit code ${String(done.exitCode)}`, `${done.stdout}\n${quiet ? done.stderr : ''}`);
+}
+
+/** As a person computes it, with openssl: not by the product's own code. */
+async function fingerprintOf(publicKey: string): Promise<string> {
+  const der = await execa('openssl', ['pkey', '-pubin', '-in', publicKey, '-outform', 'DER'], { encoding: 'buffer' });
+  return (await execa('sha256sum', { input: der.stdout })).stdout.split(' ')[0] ?? '';
+}
+
+const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+
+/** The files of a bundle folder with their sizes, for a person. */
+export async function listing(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).sort();
+  return Promise.all(names.map(async (name) => `${String((await stat(join(folder, name))).size).padStart(12)}  ${name}`));
+}
