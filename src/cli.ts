@@ -30,7 +30,9 @@ interface CreateOptions extends CollectOptions {
 
 /** Flag over environment; no variable here affects trust. */
 function environment(): Record<string, string> {
-  return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  return Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
 }
 
 function version(): string {
@@ -40,7 +42,9 @@ function version(): string {
 
 function program(): Command {
   const root = new Command('bundle')
-    .description('Makes a signed bundle of RPMs, pinned sources and an installer, for hosts without internet.')
+    .description(
+      'Makes a signed bundle of RPMs, pinned sources and an installer, for hosts without internet.',
+    )
     .version(version());
   commonOptions(root.command('keygen'))
     .description('make a signing key: PREFIX.key.pem (keep it) and PREFIX.pub.pem (hand it out)')
@@ -66,12 +70,21 @@ function program(): Command {
 function collectOptions(command: Command): Command {
   return commonOptions(command)
     .argument('<manifest>', 'the manifest, a YAML file')
-    .option('--engine <name>', 'docker or podman; found by itself otherwise (AIRBUNDLE_ENGINE)', oneOf('docker', 'podman'))
-    .option('--image <name>', "a collector image that is there already, instead of the manifest's (AIRBUNDLE_IMAGE)")
+    .option(
+      '--engine <name>',
+      'docker or podman; found by itself otherwise (AIRBUNDLE_ENGINE)',
+      oneOf('docker', 'podman'),
+    )
+    .option(
+      '--image <name>',
+      "a collector image that is there already, instead of the manifest's (AIRBUNDLE_IMAGE)",
+    )
     .option('--cache <folder>', 'downloads, sources and packages between runs (AIRBUNDLE_CACHE)');
 }
 
-async function runKeygen(options: CommonOptions & { readonly out: string; readonly passphraseFile?: string }): Promise<void> {
+async function runKeygen(
+  options: CommonOptions & { readonly out: string; readonly passphraseFile?: string },
+): Promise<void> {
   const made = await keygen({
     prefix: options.out,
     ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
@@ -95,14 +108,17 @@ async function runKeygen(options: CommonOptions & { readonly out: string; readon
 /** What lock and create have in common: where things are, and how they are stopped. */
 function collection(manifest: string, options: CollectOptions) {
   const env = environment();
-  const engine = options.engine ?? (env['AIRBUNDLE_ENGINE'] === undefined ? undefined : oneOf('docker', 'podman')(env['AIRBUNDLE_ENGINE']));
+  const engine =
+    options.engine ??
+    (env['AIRBUNDLE_ENGINE'] === undefined ? undefined : oneOf('docker', 'podman')(env['AIRBUNDLE_ENGINE']));
   const image = options.image ?? env['AIRBUNDLE_IMAGE'];
   const stop = new AbortController();
   let signals = 0;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       signals += 1;
-      if (signals === 1) process.stderr.write(`${signal}: stopping; containers and temporary files are removed\n`);
+      if (signals === 1)
+        process.stderr.write(`${signal}: stopping; containers and temporary files are removed\n`);
       stop.abort(new Error(signal));
     });
   return {
@@ -119,7 +135,9 @@ async function runLock(manifest: string, options: CollectOptions): Promise<void>
   const reporter = reporterFor(options, process.env);
   try {
     const locked = await lockManifest({ ...collection(manifest, options), reporter });
-    print(options.output === 'json' ? `${JSON.stringify(locked, null, 2)}\n` : `locked: ${locked.lockPath}\n`);
+    print(
+      options.output === 'json' ? `${JSON.stringify(locked, null, 2)}\n` : `locked: ${locked.lockPath}\n`,
+    );
   } finally {
     reporter.close();
   }

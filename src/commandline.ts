@@ -1,5 +1,6 @@
-import { Command, CommanderError } from 'commander';
-import { describeError, EXIT, exitCodeOf } from './errors.js';
+import type { Command } from 'commander';
+import { CommanderError } from 'commander';
+import { BundleError, describeError, EXIT, exitCodeOf } from './errors.js';
 import type { ExitCode } from './errors.js';
 import type { LogFormat, Reporter } from './report.js';
 import { createReporter } from './report.js';
@@ -16,7 +17,12 @@ export interface CommonOptions {
 export function commonOptions(command: Command): Command {
   return command
     .option('-o, --output <format>', 'text or json, on stdout', oneOf('text', 'json'), 'text')
-    .option('--log-format <format>', 'text or json (one object a line), on stderr', oneOf('text', 'json'), 'text')
+    .option(
+      '--log-format <format>',
+      'text or json (one object a line), on stderr',
+      oneOf('text', 'json'),
+      'text',
+    )
     .option('--no-color', 'no colours (also: NO_COLOR)')
     .option('-q, --quiet', 'only warnings and errors', false);
 }
@@ -25,7 +31,11 @@ export function oneOf<T extends string>(...allowed: readonly T[]): (value: strin
   return (value) => {
     const found = allowed.find((candidate) => candidate === value);
     if (found !== undefined) return found;
-    throw new CommanderError(EXIT.usage, 'airbundle.choice', `error: "${value}" is none of: ${allowed.join(', ')}`);
+    throw new CommanderError(
+      EXIT.usage,
+      'airbundle.choice',
+      `error: "${value}" is none of: ${allowed.join(', ')}`,
+    );
   };
 }
 
@@ -45,14 +55,19 @@ export function reporterFor(options: CommonOptions, env: NodeJS.ProcessEnv): Rep
  * @param argv process.argv
  */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<ExitCode> {
-  const json = argv.some((word, index) => word === '--log-format=json' || (word === '--log-format' && argv[index + 1] === 'json'));
+  const json = argv.some(
+    (word, index) => word === '--log-format=json' || (word === '--log-format' && argv[index + 1] === 'json'),
+  );
   overrideExit(program);
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? (process.exitCode as ExitCode) : EXIT.done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : usage(error);
-    if (json) process.stderr.write(`${JSON.stringify({ kind: 'error', ...(error instanceof Error ? errorFields(error) : { message: String(error) }) })}\n`);
+    if (json)
+      process.stderr.write(
+        `${JSON.stringify({ kind: 'error', ...(error instanceof Error ? errorFields(error) : { message: String(error) }) })}\n`,
+      );
     else process.stderr.write(`${describeError(error).join('\n')}\n`);
     return exitCodeOf(error);
   }
@@ -65,8 +80,8 @@ function usage(error: CommanderError): ExitCode {
 }
 
 function errorFields(error: Error): Record<string, unknown> {
-  return 'toJSON' in error && typeof error.toJSON === 'function'
-    ? (error.toJSON() as Record<string, unknown>)
+  return error instanceof BundleError
+    ? error.toJSON()
     : { code: 'INTERNAL', message: error.stack ?? error.message };
 }
 

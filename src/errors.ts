@@ -84,10 +84,7 @@ export const stepError = (given: WithoutExit): BundleError =>
 export function describeError(error: unknown): string[] {
   if (!(error instanceof BundleError)) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return [
-      `error[INTERNAL]: this is a bug in airbundle`,
-      ...text.split('\n').map((line) => `  ${line}`),
-    ];
+    return [`error[INTERNAL]: this is a bug in airbundle`, ...text.split('\n').map((line) => `  ${line}`)];
   }
   return [
     `error[${error.code}]: ${error.message}`,

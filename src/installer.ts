@@ -28,16 +28,26 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
 let interrupted = false;
 
 function program(): Command {
-  const root = new Command('airbundle').description('Installs a signed bundle on this node and looks after it.');
+  const root = new Command('airbundle').description(
+    'Installs a signed bundle on this node and looks after it.',
+  );
   installOptions(root.command('install'))
     .description('verify the bundle, show the plan, carry it out, check the services')
     .option('-y, --yes', 'do not ask; needed without a terminal')
     .option('--dry-run', 'stop after the plan')
-    .addHelpText('after', '\nExample:\n  airbundle install /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1')
-    .action(async (directory: string, options: InstallOptions) => runInstall(directory, options, options.dryRun === true));
+    .addHelpText(
+      'after',
+      '\nExample:\n  airbundle install /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1',
+    )
+    .action(async (directory: string, options: InstallOptions) =>
+      runInstall(directory, options, options.dryRun === true),
+    );
   installOptions(root.command('plan'))
     .description('show what install would do, and change nothing that runs')
-    .addHelpText('after', '\nExample:\n  airbundle plan /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1')
+    .addHelpText(
+      'after',
+      '\nExample:\n  airbundle plan /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1',
+    )
     .action(async (directory: string, options: InstallOptions) => runInstall(directory, options, true));
   commonOptions(root.command('status'))
     .description('versions, services, VIPs, backends, and files that were changed since')
@@ -45,7 +55,9 @@ function program(): Command {
     .action(async (options: CommonOptions) => {
       requireRoot();
       const status = await readStatus(localHost());
-      process.stdout.write(options.output === 'json' ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status));
+      process.stdout.write(
+        options.output === 'json' ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status),
+      );
     });
   return root;
 }
@@ -58,8 +70,18 @@ function installOptions(command: Command): Command {
     .option('--site <file>', 'the site file')
     .option('--node <name>', "this node's name in the site file")
     .option('--allow-upgrade', 'replace older installed packages')
-    .option('--allow-protected <name>', 'install or replace this protected package (can be repeated)', collect, [])
-    .option('--allow-conflict <name>', "go on although rpm --test objects to this package (can be repeated)", collect, [])
+    .option(
+      '--allow-protected <name>',
+      'install or replace this protected package (can be repeated)',
+      collect,
+      [],
+    )
+    .option(
+      '--allow-conflict <name>',
+      'go on although rpm --test objects to this package (can be repeated)',
+      collect,
+      [],
+    )
     .option('--take-over', 'replace files and units that belong to an installed package')
     .option('--verbose', 'the whole plan, every package');
 }
@@ -99,7 +121,9 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
     },
   };
   try {
-    finish(await install(host, request), options, (text) => { reporter.warn(text); });
+    finish(await install(host, request), options, (text) => {
+      reporter.warn(text);
+    });
   } finally {
     reporter.close();
   }
@@ -108,7 +132,9 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
 function finish(result: InstallResult, options: InstallOptions, warn: (text: string) => void): void {
   for (const warning of result.warnings) warn(warning);
   if (options.output === 'json') {
-    process.stdout.write(`${JSON.stringify({ outcome: result.outcome, plan: planToJson(result.plan), warnings: result.warnings }, null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ outcome: result.outcome, plan: planToJson(result.plan), warnings: result.warnings }, null, 2)}\n`,
+    );
   } else process.stdout.write(`${summary(result)}\n`);
   if (result.outcome === 'declined') process.exitCode = EXIT.refused;
   if (result.outcome === 'planned' && result.plan.refusals.length > 0) process.exitCode = EXIT.refused;
@@ -124,7 +150,9 @@ function summary({ outcome, plan, receipt }: InstallResult): string {
     case 'declined':
       return 'nothing was changed';
     case 'planned':
-      return plan.steps.length === 0 ? `${name}: nothing to do` : 'this was the plan only; nothing was changed';
+      return plan.steps.length === 0
+        ? `${name}: nothing to do`
+        : 'this was the plan only; nothing was changed';
   }
 }
 
@@ -134,7 +162,11 @@ function absolute(path: string): string {
 
 function requireRoot(): void {
   if (process.getuid?.() === 0) return;
-  throw refusedError({ code: 'NOT_ROOT', message: 'this has to be run as root', hint: 'Run it again with sudo.' });
+  throw refusedError({
+    code: 'NOT_ROOT',
+    message: 'this has to be run as root',
+    hint: 'Run it again with sudo.',
+  });
 }
 
 /** The step that runs is finished or fails by itself; then what was begun is undone. A second Ctrl-C does not change that. */
@@ -149,8 +181,12 @@ function stopOnSignals(): void {
 function ask(question: string): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
   return new Promise((resolve) => {
-    terminal.on('close', () => { resolve(false); });
-    terminal.on('SIGINT', () => { terminal.close(); });
+    terminal.on('close', () => {
+      resolve(false);
+    });
+    terminal.on('SIGINT', () => {
+      terminal.close();
+    });
     terminal.question(question, (answer) => {
       resolve(/^y(?:es)?$/i.test(answer.trim()));
       terminal.close();

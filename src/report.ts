@@ -74,7 +74,8 @@ export function createReporter(options: ReporterOptions): Reporter {
   const { stream, now } = options;
   const running = new Set<Running>();
   const live = options.format === 'text' && stream.isTTY === true && !options.quiet;
-  const paint = (code: string, text: string): string => (options.color ? `\u001B[${code}m${text}\u001B[0m` : text);
+  const paint = (code: string, text: string): string =>
+    options.color ? `\u001B[${code}m${text}\u001B[0m` : text;
   let shown = 0;
 
   const erase = (): void => {
@@ -107,8 +108,12 @@ export function createReporter(options: ReporterOptions): Reporter {
   };
 
   return {
-    info: (text) => { say('info', text); },
-    warn: (text) => { say('warn', text); },
+    info: (text) => {
+      say('info', text);
+    },
+    warn: (text) => {
+      say('warn', text);
+    },
     close: () => {
       clearInterval(timer);
       erase();
@@ -135,10 +140,20 @@ export function createReporter(options: ReporterOptions): Reporter {
         }
       };
       return {
-        progress(progress) { entry.progress = progress; changed(); },
-        note(text) { entry.note = text; changed(); },
-        done(result = '') { end('done', result); },
-        fail(reason) { end('fail', reason); },
+        progress(progress) {
+          entry.progress = progress;
+          changed();
+        },
+        note(text) {
+          entry.note = text;
+          changed();
+        },
+        done(result = '') {
+          end('done', result);
+        },
+        fail(reason) {
+          end('fail', reason);
+        },
       };
     },
   };
@@ -150,7 +165,9 @@ function state(entry: Running, nowMs: number): string {
   const progress = entry.progress;
   if (progress !== undefined) {
     const of = (value: number): string => (progress.unit === 'bytes' ? formatBytes(value) : String(value));
-    parts.unshift(progress.total === undefined ? of(progress.done) : `${of(progress.done)} of ${of(progress.total)}`);
+    parts.unshift(
+      progress.total === undefined ? of(progress.done) : `${of(progress.done)} of ${of(progress.total)}`,
+    );
     if (progress.unit === 'bytes' && elapsedMs > 500)
       parts.push(`${formatBytes((progress.done / elapsedMs) * 1000)}/s`);
   }
@@ -171,7 +188,9 @@ export function formatBytes(bytes: number): string {
 }
 
 function seconds(ms: number): string {
-  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${String(Math.floor(ms / 60_000))} min ${String(Math.round((ms % 60_000) / 1000))} s`;
+  return ms < 60_000
+    ? `${(ms / 1000).toFixed(1)} s`
+    : `${String(Math.floor(ms / 60_000))} min ${String(Math.round((ms % 60_000) / 1000))} s`;
 }
 
 function cut(text: string, width: number): string {

@@ -5,7 +5,12 @@ import type { Argv, Opening } from './types.js';
 export function serviceOpenings(site: Site): Opening[] {
   return site.services
     .filter((service) => service.bind !== '127.0.0.1')
-    .map((service) => ({ kind: 'tcp', address: service.bind, port: service.port, why: `clients of service ${service.name}` }));
+    .map((service) => ({
+      kind: 'tcp',
+      address: service.bind,
+      port: service.port,
+      why: `clients of service ${service.name}`,
+    }));
 }
 
 /** What the nodes need from each other: IP protocol 112. Blocked, both nodes hold the VIPs. */
@@ -23,7 +28,11 @@ export function firewalldCommands(openings: readonly Opening[]): Argv[] {
     ...openings.flatMap((opening) =>
       opening.kind === 'tcp'
         ? [permanent(`--add-port=${String(opening.port)}/tcp`)]
-        : opening.from.map((peer) => permanent(`--add-rich-rule=rule family="ipv4" source address="${peer}/32" protocol value="vrrp" accept`)),
+        : opening.from.map((peer) =>
+            permanent(
+              `--add-rich-rule=rule family="ipv4" source address="${peer}/32" protocol value="vrrp" accept`,
+            ),
+          ),
     ),
     ...(openings.length === 0 ? [] : [['firewall-cmd', '--reload'] as const]),
   ];

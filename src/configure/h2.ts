@@ -17,10 +17,16 @@ export function grpcHealthRequest(authority: string, service: string): string {
   const headers = [
     0x83, // :method POST
     0x86, // :scheme http
-    0x04, ...text('/grpc.health.v1.Health/Check'), // :path
-    0x01, ...text(authority), // :authority
-    0x0f, 0x10, ...text('application/grpc'), // content-type
-    0x00, ...text('te'), ...text('trailers'),
+    0x04,
+    ...text('/grpc.health.v1.Health/Check'), // :path
+    0x01,
+    ...text(authority), // :authority
+    0x0f,
+    0x10,
+    ...text('application/grpc'), // content-type
+    0x00,
+    ...text('te'),
+    ...text('trailers'),
   ];
   // HealthCheckRequest { string service = 1 }; proto3 leaves an empty string out.
   const request = service === '' ? [] : [0x0a, ...text(service)];
@@ -42,7 +48,8 @@ function frame(type: number, flags: number, stream: number, payload: readonly nu
 
 /** A length-prefixed string without Huffman coding. */
 function text(value: string): number[] {
-  if (value.length > 126) throw new RangeError(`too long for a one-byte length: ${String(value.length)} characters`);
+  if (value.length > 126)
+    throw new RangeError(`too long for a one-byte length: ${String(value.length)} characters`);
   return [value.length, ...ascii(value)];
 }
 

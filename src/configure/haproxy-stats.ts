@@ -22,7 +22,12 @@ export function parseShowStat(text: string): ProxyRow[] {
     if (index < 0) throw new Error(`not an answer to "show stat": no column ${name}`);
     return index;
   };
-  const [proxy, server, status, check] = [column('pxname'), column('svname'), column('status'), column('check_status')];
+  const [proxy, server, status, check] = [
+    column('pxname'),
+    column('svname'),
+    column('status'),
+    column('check_status'),
+  ];
   return lines.map((line) => {
     const fields = csvFields(line);
     return {
@@ -51,12 +56,17 @@ export function judgeProxies(rows: readonly ProxyRow[], expected: readonly strin
   const problems = expected.flatMap((name) => {
     const frontend = rows.find((row) => row.proxy === name && row.server === 'FRONTEND');
     if (frontend === undefined) return [`service ${name} is not in the running haproxy`];
-    return frontend.status === 'OPEN' || frontend.status === 'FULL' ? [] : [`service ${name} is ${frontend.status}`];
+    return frontend.status === 'OPEN' || frontend.status === 'FULL'
+      ? []
+      : [`service ${name} is ${frontend.status}`];
   });
   const warnings = rows
     .filter((row) => expected.includes(row.proxy) && row.server !== 'FRONTEND' && row.server !== 'BACKEND')
     .filter((row) => !row.status.startsWith('UP') && row.status !== 'no check')
-    .map((row) => `backend ${row.proxy}/${row.server} is ${row.status}${row.check === '' ? '' : ` (${row.check})`}`);
+    .map(
+      (row) =>
+        `backend ${row.proxy}/${row.server} is ${row.status}${row.check === '' ? '' : ` (${row.check})`}`,
+    );
   return { problems, warnings };
 }
 

@@ -4,7 +4,11 @@ import { header, path } from './paths.js';
 
 /** haproxy.cfg for one node, for haproxy 2.2.9 to 2.3.21. */
 export function renderHaproxy(site: Site, node: SiteNode): string {
-  return [header(site) + section('global', globalLines(site, node)), section('defaults', defaultLines(site)), ...site.services.map(renderService)].join('\n');
+  return [
+    header(site) + section('global', globalLines(site, node)),
+    section('defaults', defaultLines(site)),
+    ...site.services.map(renderService),
+  ].join('\n');
 }
 
 function globalLines(site: Site, node: SiteNode): string[] {
@@ -15,7 +19,9 @@ function globalLines(site: Site, node: SiteNode): string[] {
     `chroot ${path.haproxyChroot}`,
     `node ${node.name}`,
     ...(site.log.rsyslog ? [`log 127.0.0.1:514 ${site.log.facility} info`] : []),
-    ...(site.log.server === undefined ? [] : [`log ${site.log.server.address}:${String(site.log.server.port)} ${site.log.facility} info`]),
+    ...(site.log.server === undefined
+      ? []
+      : [`log ${site.log.server.address}:${String(site.log.server.port)} ${site.log.facility} info`]),
     '# For people and airbundle: root and group haproxy only.',
     `stats socket ${path.haproxySocket} mode 660 user root group haproxy level admin expose-fd listeners`,
     "# For keepalived's check script: this host only, and it can change nothing.",
@@ -58,7 +64,8 @@ function renderService(service: Service): string {
     ...(service.idempotent ? ['retry-on conn-failure empty-response'] : []),
     ...checkLines(service.check, service.name),
     ...service.backends.map(
-      (backend) => `server ${backend.name} ${backend.address}:${String(backend.port)}${service.protocol === 'grpc' ? ' proto h2' : ''}${serverCheck(service.check)}`,
+      (backend) =>
+        `server ${backend.name} ${backend.address}:${String(backend.port)}${service.protocol === 'grpc' ? ' proto h2' : ''}${serverCheck(service.check)}`,
     ),
   ]);
 }

@@ -7,7 +7,7 @@ import type { Configuration, Refresh } from './types.js';
 
 export type * from './types.js';
 export { judgeProxies, parseShowInfoVersion, parseShowStat } from './haproxy-stats.js';
-export type { ProxyRow, ProxyVerdict } from './haproxy-stats.js';
+export type { ProxyRow } from './haproxy-stats.js';
 export { firewalldCommands } from './firewall.js';
 
 export interface ConfigureGiven {
@@ -28,7 +28,9 @@ export interface ConfigureGiven {
  */
 export function configure(given: ConfigureGiven): Configuration {
   const node = nodeOf(given.site, given.node);
-  const configured = given.components.flatMap(({ name, configuration }) => (configuration === undefined ? [] : [{ name, configuration }]));
+  const configured = given.components.flatMap(({ name, configuration }) =>
+    configuration === undefined ? [] : [{ name, configuration }],
+  );
   const problems = configured.flatMap((component, index) => problemOf(component, configured.slice(0, index)));
   if (problems.length > 0)
     throw invalidError({
@@ -41,7 +43,9 @@ export function configure(given: ConfigureGiven): Configuration {
   const present = new Set(configured.map((component) => component.configuration));
   const parts = [...RENDERERS].flatMap(([configuration, render]) => {
     const component = configured.find((candidate) => candidate.configuration === configuration)?.name;
-    return component === undefined ? [] : [render({ component, site: given.site, node, secret: given.secret, present })];
+    return component === undefined
+      ? []
+      : [render({ component, site: given.site, node, secret: given.secret, present })];
   });
   return {
     users: parts.flatMap((part) => part.users),
@@ -68,10 +72,16 @@ function problemOf(component: Configured, before: readonly Configured[]): string
   const { name, configuration } = component;
   if (!RENDERERS.has(configuration)) {
     const close = nearest(configuration, [...RENDERERS.keys()]);
-    return [`component "${name}" wants configuration "${configuration}", which does not exist${close === undefined ? '' : `; did you mean "${close}"?`}`];
+    return [
+      `component "${name}" wants configuration "${configuration}", which does not exist${close === undefined ? '' : `; did you mean "${close}"?`}`,
+    ];
   }
   const other = before.find((candidate) => candidate.configuration === configuration);
-  return other === undefined ? [] : [`components "${other.name}" and "${name}" both want configuration "${configuration}": they would write the same files`];
+  return other === undefined
+    ? []
+    : [
+        `components "${other.name}" and "${name}" both want configuration "${configuration}": they would write the same files`,
+      ];
 }
 
 function unique<T extends { readonly path: string }>(entries: readonly T[]): T[] {
@@ -83,7 +93,10 @@ function merged(refreshes: readonly Refresh[]): Refresh[] {
   const byId = new Map<string, Refresh>();
   for (const refresh of refreshes) {
     const before = byId.get(refresh.id);
-    byId.set(refresh.id, before === undefined ? refresh : { ...before, files: [...before.files, ...refresh.files] });
+    byId.set(
+      refresh.id,
+      before === undefined ? refresh : { ...before, files: [...before.files, ...refresh.files] },
+    );
   }
   return [...byId.values()];
 }

@@ -14,7 +14,12 @@ export const SCRIPT_USER = 'keepalived_script';
  * @param checkHaproxy false when this installation has no haproxy of ours to ask
  * @throws BundleError exit 3 when the site has no vrrp section
  */
-export function renderKeepalived(site: Site, node: SiteNode, secret: VrrpSecret, checkHaproxy: boolean): string {
+export function renderKeepalived(
+  site: Site,
+  node: SiteNode,
+  secret: VrrpSecret,
+  checkHaproxy: boolean,
+): string {
   const vrrp = site.vrrp;
   if (vrrp === undefined) throw noVrrp(site);
   const peers = site.nodes.filter((other) => other.name !== node.name);
@@ -47,10 +52,19 @@ export function renderKeepalived(site: Site, node: SiteNode, secret: VrrpSecret,
       // A switch or client that missed the announcement learns within a minute.
       'garp_master_refresh 60',
       ...(peers.length > 0
-        ? [`unicast_src_ip ${node.address}`, ...nested('unicast_peer', peers.map((peer) => peer.address))]
+        ? [
+            `unicast_src_ip ${node.address}`,
+            ...nested(
+              'unicast_peer',
+              peers.map((peer) => peer.address),
+            ),
+          ]
         : []),
       ...nested('authentication', ['auth_type PASS', `auth_pass ${secret}`]),
-      ...nested('virtual_ipaddress', site.vips.map((vip) => `${vip.address}/${String(vip.prefixLength)} dev ${vipInterface(vip, node)}`)),
+      ...nested(
+        'virtual_ipaddress',
+        site.vips.map((vip) => `${vip.address}/${String(vip.prefixLength)} dev ${vipInterface(vip, node)}`),
+      ),
       ...(checkHaproxy ? nested('track_script', ['haproxy']) : []),
     ]),
   ].join('\n');

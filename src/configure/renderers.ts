@@ -37,15 +37,40 @@ function haproxy({ component, site, node }: Rendering): Configuration {
     ...(sysctl === undefined ? [] : [{ ...plain, path: path.sysctl, content: sysctl }]),
     ...(site.log.rsyslog
       ? [
-          { ...plain, path: path.rsyslog, content: renderRsyslog(site), validate: { argv: ['rsyslogd', '-N1', '-f', '{file}'], okExits: [0], timeoutMs: 10_000, withoutProgram: 'skip' } } as const,
-          { ...plain, path: path.logrotate, content: renderLogrotate(site), validate: { argv: ['logrotate', '-d', '{file}'], okExits: [0], timeoutMs: 10_000, withoutProgram: 'skip' } } as const,
+          {
+            ...plain,
+            path: path.rsyslog,
+            content: renderRsyslog(site),
+            validate: {
+              argv: ['rsyslogd', '-N1', '-f', '{file}'],
+              okExits: [0],
+              timeoutMs: 10_000,
+              withoutProgram: 'skip',
+            },
+          } as const,
+          {
+            ...plain,
+            path: path.logrotate,
+            content: renderLogrotate(site),
+            validate: {
+              argv: ['logrotate', '-d', '{file}'],
+              okExits: [0],
+              timeoutMs: 10_000,
+              withoutProgram: 'skip',
+            },
+          } as const,
         ]
       : []),
     {
       ...plain,
       path: path.haproxyConfig,
       content: renderHaproxy(site, node),
-      validate: { argv: [path.haproxy, '-c', '-f', '{file}'], okExits: [0], timeoutMs: 30_000, withoutProgram: 'fail' },
+      validate: {
+        argv: [path.haproxy, '-c', '-f', '{file}'],
+        okExits: [0],
+        timeoutMs: 30_000,
+        withoutProgram: 'fail',
+      },
     },
     { ...plain, path: path.haproxyUnit, content: renderHaproxyUnit(site) },
   ];
@@ -53,9 +78,27 @@ function haproxy({ component, site, node }: Rendering): Configuration {
     daemonReload(component, path.haproxyUnit),
     ...(sysctl === undefined
       ? []
-      : [{ component, id: 'sysctl', argv: ['sysctl', '-p', path.sysctl], files: [path.sysctl], timeoutMs: 10_000, onFailure: 'fail' } as const]),
+      : [
+          {
+            component,
+            id: 'sysctl',
+            argv: ['sysctl', '-p', path.sysctl],
+            files: [path.sysctl],
+            timeoutMs: 10_000,
+            onFailure: 'fail',
+          } as const,
+        ]),
     ...(site.log.rsyslog
-      ? [{ component, id: 'rsyslog', argv: ['systemctl', 'try-restart', 'rsyslog.service'], files: [path.rsyslog], timeoutMs: 60_000, onFailure: 'warn' } as const]
+      ? [
+          {
+            component,
+            id: 'rsyslog',
+            argv: ['systemctl', 'try-restart', 'rsyslog.service'],
+            files: [path.rsyslog],
+            timeoutMs: 60_000,
+            onFailure: 'warn',
+          } as const,
+        ]
       : []),
   ];
   const listens: Check[] = site.services.map((service) => ({
@@ -74,14 +117,31 @@ function haproxy({ component, site, node }: Rendering): Configuration {
       directory(component, path.haproxyChroot),
       shared(component, SYSTEMD),
       ...(sysctl === undefined ? [] : [shared(component, '/etc/sysctl.d')]),
-      ...(site.log.rsyslog ? [shared(component, '/etc/rsyslog.d'), shared(component, '/etc/logrotate.d')] : []),
+      ...(site.log.rsyslog
+        ? [shared(component, '/etc/rsyslog.d'), shared(component, '/etc/logrotate.d')]
+        : []),
     ],
     files,
     refreshes,
-    services: [{ component, unit: 'haproxy.service', unitFile: path.haproxyUnit, restartOn: [path.haproxyUnit], reloadOn: [path.haproxyConfig] }],
+    services: [
+      {
+        component,
+        unit: 'haproxy.service',
+        unitFile: path.haproxyUnit,
+        restartOn: [path.haproxyUnit],
+        reloadOn: [path.haproxyConfig],
+      },
+    ],
     checks: [
       { kind: 'unit', component, id: 'unit-haproxy', unit: 'haproxy.service', timeoutMs: 30_000 },
-      { kind: 'haproxy', component, id: 'proxies', socket: path.haproxySocket, proxies: site.services.map((service) => service.name), timeoutMs: 10_000 },
+      {
+        kind: 'haproxy',
+        component,
+        id: 'proxies',
+        socket: path.haproxySocket,
+        proxies: site.services.map((service) => service.name),
+        timeoutMs: 10_000,
+      },
       ...listens,
     ],
     status: {
@@ -109,28 +169,76 @@ function keepalived({ component, site, node, secret, present }: Rendering): Conf
     directories: [directory(component, '/etc/keepalived'), shared(component, SYSTEMD)],
     files: [
       // First: keepalived -t fails when the script is missing.
-      ...(asksHaproxy ? [{ ...file, path: path.checkScript, mode: 0o755, content: renderCheckScript(site), secret: false, validate: { argv: ['bash', '-n', '{file}'], okExits: [0], timeoutMs: 10_000, withoutProgram: 'fail' } } as const] : []),
+      ...(asksHaproxy
+        ? [
+            {
+              ...file,
+              path: path.checkScript,
+              mode: 0o755,
+              content: renderCheckScript(site),
+              secret: false,
+              validate: {
+                argv: ['bash', '-n', '{file}'],
+                okExits: [0],
+                timeoutMs: 10_000,
+                withoutProgram: 'fail',
+              },
+            } as const,
+          ]
+        : []),
       {
         ...file,
         path: path.keepalivedConfig,
         mode: 0o600,
         content: renderKeepalived(site, node, secret, asksHaproxy),
         secret: true,
-        validate: { argv: [path.keepalived, '-t', '-f', '{file}'], okExits: [0], timeoutMs: 30_000, withoutProgram: 'fail' },
+        validate: {
+          argv: [path.keepalived, '-t', '-f', '{file}'],
+          okExits: [0],
+          timeoutMs: 30_000,
+          withoutProgram: 'fail',
+        },
       },
-      { ...file, path: path.keepalivedUnit, mode: 0o644, content: renderKeepalivedUnit(site, node), secret: false },
+      {
+        ...file,
+        path: path.keepalivedUnit,
+        mode: 0o644,
+        content: renderKeepalivedUnit(site, node),
+        secret: false,
+      },
     ],
     refreshes: [daemonReload(component, path.keepalivedUnit)],
-    services: [{ component, unit: 'keepalived.service', unitFile: path.keepalivedUnit, restartOn: [path.keepalivedUnit], reloadOn: [path.keepalivedConfig] }],
+    services: [
+      {
+        component,
+        unit: 'keepalived.service',
+        unitFile: path.keepalivedUnit,
+        restartOn: [path.keepalivedUnit],
+        reloadOn: [path.keepalivedConfig],
+      },
+    ],
     checks: [
       { kind: 'unit', component, id: 'unit-keepalived', unit: 'keepalived.service', timeoutMs: 30_000 },
       ...(asksHaproxy
-        ? [{ kind: 'command', component, id: 'check-script', argv: [path.checkScript, String(site.haproxy.checkPort), node.name], timeoutMs: 10_000 } as const]
+        ? [
+            {
+              kind: 'command',
+              component,
+              id: 'check-script',
+              argv: [path.checkScript, String(site.haproxy.checkPort), node.name],
+              timeoutMs: 10_000,
+            } as const,
+          ]
         : []),
     ],
     status: {
       versions: [{ component, label: 'keepalived', argv: [path.keepalived, '-v'] }],
-      vips: site.vips.map((vip) => ({ name: vip.name, address: vip.address, prefixLength: vip.prefixLength, interface: vip.interface ?? node.interface })),
+      vips: site.vips.map((vip) => ({
+        name: vip.name,
+        address: vip.address,
+        prefixLength: vip.prefixLength,
+        interface: vip.interface ?? node.interface,
+      })),
       haproxySockets: [],
     },
     firewall: vrrpOpenings(site, node),
@@ -138,7 +246,14 @@ function keepalived({ component, site, node, secret, present }: Rendering): Conf
 }
 
 function daemonReload(component: string, unitFile: string): Refresh {
-  return { component, id: 'systemd', argv: ['systemctl', 'daemon-reload'], files: [unitFile], timeoutMs: 60_000, onFailure: 'fail' };
+  return {
+    component,
+    id: 'systemd',
+    argv: ['systemctl', 'daemon-reload'],
+    files: [unitFile],
+    timeoutMs: 60_000,
+    onFailure: 'fail',
+  };
 }
 
 function directory(component: string, at: string): ConfiguredDirectory {

@@ -114,7 +114,12 @@ export interface StatusSources {
   /** First line of stdout or stderr (keepalived -v writes to stderr). */
   readonly versions: readonly { readonly component: string; readonly label: string; readonly argv: Argv }[];
   /** Who holds them: look for the address on the interface. */
-  readonly vips: readonly { readonly name: string; readonly address: string; readonly prefixLength: number; readonly interface: string }[];
+  readonly vips: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly prefixLength: number;
+    readonly interface: string;
+  }[];
   readonly haproxySockets: readonly string[];
 }
 

@@ -50,7 +50,10 @@ export function renderKeepalivedUnit(site: Site, node: SiteNode): string {
       'Type=simple',
       `ExecStartPre=${path.keepalived} -t -f ${path.keepalivedConfig}`,
       `ExecStart=${path.keepalived} --dont-fork -f ${path.keepalivedConfig}`,
-      ...site.vips.map((vip) => `ExecStopPost=-/sbin/ip -4 address flush dev ${vipInterface(vip, node)} to ${vip.address}/32`),
+      ...site.vips.map(
+        (vip) =>
+          `ExecStopPost=-/sbin/ip -4 address flush dev ${vipInterface(vip, node)} to ${vip.address}/32`,
+      ),
       'ExecReload=/bin/kill -HUP $MAINPID',
       'KillMode=mixed',
       'Restart=always',
@@ -68,6 +71,8 @@ function descriptors(site: Site): number {
 }
 
 function unit(site: Site, sections: Readonly<Record<string, readonly string[]>>): string {
-  const body = Object.entries(sections).map(([name, lines]) => `[${name}]\n${lines.map((line) => `${line}\n`).join('')}`);
+  const body = Object.entries(sections).map(
+    ([name, lines]) => `[${name}]\n${lines.map((line) => `${line}\n`).join('')}`,
+  );
   return header(site) + body.join('\n');
 }

@@ -32,7 +32,11 @@ const PLATFORM = ['--platform', 'linux/amd64'];
  * Builds the manifest's image, or takes a named one (pulled when it is not there).
  * @throws BundleError exit 3: no such folder; exit 5: no such image; exit 6: the build failed
  */
-export async function collectorImage(engine: Engine, request: ImageRequest, step: Step): Promise<CollectorImage> {
+export async function collectorImage(
+  engine: Engine,
+  request: ImageRequest,
+  step: Step,
+): Promise<CollectorImage> {
   const name = request.image ?? ('image' in request.collector ? request.collector.image : undefined);
   if (name !== undefined) return namedImage(engine, name, step);
   if ('dockerfile' in request.collector)
@@ -44,7 +48,11 @@ async function namedImage(engine: Engine, name: string, step: Step): Promise<Col
   let found = await inspect(engine, name);
   if (found === undefined) {
     step.note(`pulling ${name}`);
-    const pulled = await engine.command(['pull', ...PLATFORM, name], { onLine: (line) => { step.note(line); } });
+    const pulled = await engine.command(['pull', ...PLATFORM, name], {
+      onLine: (line) => {
+        step.note(line);
+      },
+    });
     throwIfAborted(engine);
     found = pulled.exitCode === 0 ? await inspect(engine, name) : undefined;
     if (found === undefined)
@@ -58,7 +66,11 @@ async function namedImage(engine: Engine, name: string, step: Step): Promise<Col
   // A registry's digest says the same everywhere; an image that was made here has only its id, although
   // podman makes up a digest for it under "localhost/".
   const digest = found.digests.find((each) => !each.startsWith('localhost/'))?.split('@')[1];
-  const recorded = name.includes('@') ? name : digest === undefined ? `${name} ${found.id}` : `${name}@${digest}`;
+  const recorded = name.includes('@')
+    ? name
+    : digest === undefined
+      ? `${name} ${found.id}`
+      : `${name}@${digest}`;
   return { id: found.id, recorded: { image: recorded, contextSha256: null } };
 }
 
@@ -75,7 +87,11 @@ async function builtImage(engine: Engine, folder: string, step: Step): Promise<C
       ...networkOf(engine),
       folder,
     ],
-    { onLine: (line) => { step.note(line); } },
+    {
+      onLine: (line) => {
+        step.note(line);
+      },
+    },
   );
   throwIfAborted(engine);
   const image = built.exitCode === 0 ? await inspect(engine, tag) : undefined;
@@ -153,20 +169,21 @@ function baseOf(dockerfile: string): string | undefined {
     const arg = /^\s*ARG\s+([A-Za-z_][A-Za-z0-9_]*)=(\S+)\s*$/i.exec(line);
     if (arg?.[1] !== undefined && arg[2] !== undefined && base === undefined) args.set(arg[1], arg[2]);
     const from = /^\s*FROM\s+(?:--\S+\s+)*(\S+)/i.exec(line)?.[1];
-    if (from !== undefined) base = from.replace(/\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?/g, (_, name: string) => args.get(name) ?? '');
+    if (from !== undefined)
+      base = from.replace(/\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?/g, (_, name: string) => args.get(name) ?? '');
   }
   return base === '' ? undefined : base;
 }
 
 async function filesBelow(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((cause: unknown) => {
-    throw badContext(folder, 'the collector\'s folder cannot be read', cause);
+    throw badContext(folder, "the collector's folder cannot be read", cause);
   });
   return entries
     .filter((entry) => !entry.isDirectory())
     .map((entry) => {
       const file = path.join(entry.parentPath, entry.name);
-      if (!entry.isFile()) throw badContext(file, 'the collector\'s folder may hold plain files only');
+      if (!entry.isFile()) throw badContext(file, "the collector's folder may hold plain files only");
       return path.relative(folder, file).split(path.sep).join('/');
     })
     .sort(byCodePoint);

@@ -58,12 +58,19 @@ export async function runYum(
   request: YumRequest,
   step: Step,
 ): Promise<YumResult> {
-  const atHand = request.atHand.map((sha256) => ({ path: `airbundle/at-hand/${sha256}.rpm`, from: store.path(sha256) }));
+  const atHand = request.atHand.map((sha256) => ({
+    path: `airbundle/at-hand/${sha256}.rpm`,
+    from: store.path(sha256),
+  }));
   const container = await create({
     role: 'yum',
     image,
     network: true,
-    command: ['sh', '/airbundle/collect.sh', ...yumArguments([...request.packages, ...atHand.map((file) => `/${file.path}`)])],
+    command: [
+      'sh',
+      '/airbundle/collect.sh',
+      ...yumArguments([...request.packages, ...atHand.map((file) => `/${file.path}`)]),
+    ],
   });
   await container.copyIn([
     ...(await scripts('collect.sh', 'origins.py')),
@@ -98,12 +105,18 @@ export async function runYum(
 
 async function readOrigins(container: Container, repositories: Manifest['repositories']): Promise<Origin[]> {
   let text = '';
-  await container.copyOut('/airbundle/origins', async (member) => { text = await readText(member, MAX_ORIGINS_BYTES); });
+  await container.copyOut('/airbundle/origins', async (member) => {
+    text = await readText(member, MAX_ORIGINS_BYTES);
+  });
   return text.split('\n').flatMap((line): Origin[] => {
     const [folder = '', , checksum = '', relative = ''] = line.split('\t');
     // dnf's cache folder is ID-HASH, yum's is ID.
-    const repository = repositories.find(({ id }) => folder === id || folder.replace(/-[0-9a-f]{16}$/, '') === id);
-    return repository === undefined || relative === '' ? [] : [{ repository: repository.id, checksum, path: relative }];
+    const repository = repositories.find(
+      ({ id }) => folder === id || folder.replace(/-[0-9a-f]{16}$/, '') === id,
+    );
+    return repository === undefined || relative === ''
+      ? []
+      : [{ repository: repository.id, checksum, path: relative }];
   });
 }
 
@@ -196,7 +209,8 @@ export async function examine(
 
   const out = new Map<string, string>();
   await container.copyOut('/airbundle/out', async (member) => {
-    if (member.type === 'file') out.set(member.path.replace(/^out\//, ''), await readText(member, MAX_FACTS_BYTES));
+    if (member.type === 'file')
+      out.set(member.path.replace(/^out\//, ''), await readText(member, MAX_FACTS_BYTES));
   });
   const keysTaken = (out.get('keys') ?? '').split('\n').filter((line) => line !== '');
   if (keysTaken.length !== request.keys.length)
@@ -247,7 +261,10 @@ async function scriptsFolder(): Promise<string> {
   let at = path.dirname(fileURLToPath(import.meta.url));
   for (;;) {
     const folder = path.join(at, 'dockerfiles', 'collector');
-    const found = await access(path.join(folder, 'examine.sh')).then(() => true, () => false);
+    const found = await access(path.join(folder, 'examine.sh')).then(
+      () => true,
+      () => false,
+    );
     if (found) return folder;
     if (path.dirname(at) === at) throw new Error('dockerfiles/collector is missing from this installation');
     at = path.dirname(at);

@@ -19,21 +19,28 @@ export interface InstallerFile {
  */
 export function membersOf(lock: Lock, installer: InstallerFile): Member[] {
   const entry = (path: string, mode: Member['mode'], { sha256, sizeBytes }: InstallerFile): Member => ({
-    path: bundlePath(path), mode, sizeBytes, sha256,
+    path: bundlePath(path),
+    mode,
+    sizeBytes,
+    sha256,
   });
   const sorted = (members: Member[]): Member[] => members.sort((a, b) => byCodePoint(a.path, b.path));
   const members = [
     entry(member.installer, 0o644, installer),
     entry(member.runtime, 0o755, lock.runtime),
     ...sorted(lock.rpms.map((rpm) => entry(member.rpm(rpmFileName(rpm.nevra)), 0o644, rpm))),
-    ...sorted(lock.sources.map((source) => entry(member.source(source.component, source.commit), 0o644, source))),
+    ...sorted(
+      lock.sources.map((source) => entry(member.source(source.component, source.commit), 0o644, source)),
+    ),
   ];
   for (const [index, { path }] of members.entries())
     if (members[index + 1]?.path === path)
       throw invalidError({
         code: 'SAME_FILE_NAME',
         message: `two packages have the file name ${path}`,
-        details: lock.rpms.filter((rpm) => path === member.rpm(rpmFileName(rpm.nevra))).map((rpm) => formatNevra(rpm.nevra)),
+        details: lock.rpms
+          .filter((rpm) => path === member.rpm(rpmFileName(rpm.nevra)))
+          .map((rpm) => formatNevra(rpm.nevra)),
         hint: 'They differ only in the epoch: keep one of them in the manifest.',
       });
   return members;
@@ -58,8 +65,17 @@ export function contentsOf(
     rpms: lock.rpms
       .map(({ nevra, signer, licence, summary, sourceRpm, repository, path }) => ({
         path: bundlePath(member.rpm(rpmFileName(nevra))),
-        nevra: { name: nevra.name, epoch: nevra.epoch, version: nevra.version, release: nevra.release, arch: nevra.arch },
-        signer, licence, summary, sourceRpm,
+        nevra: {
+          name: nevra.name,
+          epoch: nevra.epoch,
+          version: nevra.version,
+          release: nevra.release,
+          arch: nevra.arch,
+        },
+        signer,
+        licence,
+        summary,
+        sourceRpm,
         origin: { repository, path },
       }))
       .sort((a, b) => byCodePoint(a.path, b.path)),
@@ -73,7 +89,10 @@ export function contentsOf(
         packages: component.packages,
         source: {
           path: bundlePath(member.source(source.component, source.commit)),
-          url: source.url, ref: source.ref, commit: source.commit, tree: source.tree,
+          url: source.url,
+          ref: source.ref,
+          commit: source.commit,
+          tree: source.tree,
         },
         build: component.build,
         install: component.install,

@@ -7,7 +7,9 @@ export async function allOrAbort<const T extends readonly ((signal: AbortSignal)
   tasks: T,
 ): Promise<{ -readonly [K in keyof T]: Awaited<ReturnType<T[K]>> }> {
   const stop = new AbortController();
-  const forward = (): void => { stop.abort(signal?.reason); };
+  const forward = (): void => {
+    stop.abort(signal?.reason);
+  };
   if (signal?.aborted === true) forward();
   signal?.addEventListener('abort', forward, { once: true });
   let first: { readonly error: unknown } | undefined;

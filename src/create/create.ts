@@ -85,7 +85,10 @@ export interface Timings {
  * @param rpmCollector only tests give another one: the real one needs a container engine
  * @throws BundleError
  */
-export async function createBundle(request: CreateRequest, rpmCollector: RpmCollector = collectRpms): Promise<CreateResult> {
+export async function createBundle(
+  request: CreateRequest,
+  rpmCollector: RpmCollector = collectRpms,
+): Promise<CreateResult> {
   const startedMs = performance.now();
   // What can be wrong on this machine is found before anything is fetched.
   const manifest = await readManifest(request.manifestPath);
@@ -104,15 +107,24 @@ export async function createBundle(request: CreateRequest, rpmCollector: RpmColl
   const contents = contentsOf(manifest, lock, collector, members);
   const packStartedMs = performance.now();
   const written = await inStep(
-    request.reporter, 'pack', 'pack and sign',
+    request.reporter,
+    'pack',
+    'pack and sign',
     (step) =>
       writeFolder({
         out: request.out,
-        release: { name: manifest.name, version: manifest.version, sequence: manifest.sequence, target: lock.requested.target },
+        release: {
+          name: manifest.name,
+          version: manifest.version,
+          sequence: manifest.sequence,
+          target: lock.requested.target,
+        },
         payload: {
           first: { path: member.contents, bytes: contentsBytes(contents) },
           members: members.map((entry) => ({ ...entry, file: store.path(entry.sha256) })),
-          onProgress: (done, total) => { step.progress({ done, total, unit: 'bytes' }); },
+          onProgress: (done, total) => {
+            step.progress({ done, total, unit: 'bytes' });
+          },
           ...(request.signal === undefined ? {} : { signal: request.signal }),
         },
         installSh,
@@ -133,12 +145,20 @@ export async function createBundle(request: CreateRequest, rpmCollector: RpmColl
     lockWritten: before === undefined,
     rpms: lock.rpms.length,
     sources: lock.sources.length,
-    timings: { ...timings, pack: endedMs - packStartedMs, sync: written.payload.syncMs, total: endedMs - startedMs },
+    timings: {
+      ...timings,
+      pack: endedMs - packStartedMs,
+      sync: written.payload.syncMs,
+      total: endedMs - startedMs,
+    },
   };
 }
 
 /** What the origins have now, written to the lock, whatever it said before. @throws BundleError */
-export async function lockManifest(request: LockRequest, rpmCollector: RpmCollector = collectRpms): Promise<LockResult> {
+export async function lockManifest(
+  request: LockRequest,
+  rpmCollector: RpmCollector = collectRpms,
+): Promise<LockResult> {
   const startedMs = performance.now();
   const manifest = await readManifest(request.manifestPath);
   const lockPath = lockPathOf(request.manifestPath);
@@ -157,7 +177,7 @@ export async function lockManifest(request: LockRequest, rpmCollector: RpmCollec
 const WORDS: Record<WrittenFolder['state'], string> = {
   written: '',
   same: ', the folder was there with the same bytes',
-  signed: ', the folder was there with the same bytes; this key\'s signature was added',
+  signed: ", the folder was there with the same bytes; this key's signature was added",
   replaced: ', another bundle of this name was replaced',
 };
 
@@ -176,16 +196,25 @@ async function collect(
   rpmCollector: RpmCollector,
 ): Promise<CollectedAll> {
   const manifestFolder = path.dirname(path.resolve(request.manifestPath));
-  const common = { manifest, lock, store, cacheDir: request.cacheDir, env: request.env, reporter: request.reporter };
+  const common = {
+    manifest,
+    lock,
+    store,
+    cacheDir: request.cacheDir,
+    env: request.env,
+    reporter: request.reporter,
+  };
   const [rpms, sources, runtime] = await allOrAbort(request.signal, [
     (signal) =>
-      timed(rpmCollector({
-        ...common,
-        manifestDir: manifestFolder,
-        signal,
-        ...(request.image === undefined ? {} : { image: request.image }),
-        ...(request.engine === undefined ? {} : { engine: request.engine }),
-      })),
+      timed(
+        rpmCollector({
+          ...common,
+          manifestDir: manifestFolder,
+          signal,
+          ...(request.image === undefined ? {} : { image: request.image }),
+          ...(request.engine === undefined ? {} : { engine: request.engine }),
+        }),
+      ),
     (signal) => timed(collectSources({ ...common, manifestFolder, signal })),
     (signal) => timed(collectRuntime({ ...common, runtime: manifest.runtime, signal })),
   ]);
@@ -204,7 +233,13 @@ async function collect(
 
 async function readManifest(file: string): Promise<Manifest> {
   const bytes = await readFile(file).catch((cause: unknown) => {
-    throw usageError({ code: 'NO_MANIFEST', message: 'the manifest cannot be read', where: file, hint: `See: ls -l ${file}`, cause });
+    throw usageError({
+      code: 'NO_MANIFEST',
+      message: 'the manifest cannot be read',
+      where: file,
+      hint: `See: ls -l ${file}`,
+      cause,
+    });
   });
   return parseManifest(bytes, file);
 }
@@ -217,7 +252,13 @@ async function passphraseOf({ passphraseFile }: CreateRequest): Promise<string |
 async function keepInstaller(file: string, store: Store): Promise<InstallerFile> {
   return store.put(createReadStream(file)).catch((cause: unknown) => {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
-    throw usageError({ code: 'NO_INSTALLER', message: 'the companion installer is missing from this installation of airbundle', where: file, hint: 'Install airbundle again.', cause });
+    throw usageError({
+      code: 'NO_INSTALLER',
+      message: 'the companion installer is missing from this installation of airbundle',
+      where: file,
+      hint: 'Install airbundle again.',
+      cause,
+    });
   });
 }
 

@@ -25,12 +25,21 @@ export async function* writeTar(files: Iterable<FileIn>): AsyncGenerator<Uint8Ar
   for (const file of files) {
     const text = 'text' in file ? Buffer.from(file.text) : undefined;
     const size = text?.length ?? (await stat('from' in file ? file.from : '')).size;
-    const header = new Header({ path: file.path, type: 'File', mode: 0o644, uid: 0, gid: 0, size, mtime: new Date(0) });
+    const header = new Header({
+      path: file.path,
+      type: 'File',
+      mode: 0o644,
+      uid: 0,
+      gid: 0,
+      size,
+      mtime: new Date(0),
+    });
     const block = Buffer.alloc(BLOCK);
     if (header.encode(block, 0)) throw new Error(`not a name for a ustar header: ${file.path}`);
     yield block;
     if (text !== undefined) yield text;
-    else if ('from' in file && size > 0) yield* createReadStream(file.from, { end: size - 1 }) as AsyncIterable<Uint8Array>;
+    else if ('from' in file && size > 0)
+      yield* createReadStream(file.from, { end: size - 1 }) as AsyncIterable<Uint8Array>;
     yield Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK);
   }
   yield Buffer.alloc(2 * BLOCK);
@@ -52,10 +61,14 @@ export async function readTar(from: Readable, take: (member: MemberOut) => Promi
   };
   const parser = new Parser({
     strict: true,
-    onReadEntry: (entry) => { turn = turn.then(() => handle(entry)); },
+    onReadEntry: (entry) => {
+      turn = turn.then(() => handle(entry));
+    },
   });
   await new Promise<void>((resolve, reject) => {
-    parser.on('end', () => { resolve(); });
+    parser.on('end', () => {
+      resolve();
+    });
     parser.on('error', reject);
     from.on('error', reject);
     from.pipe(parser);
@@ -65,8 +78,18 @@ export async function readTar(from: Readable, take: (member: MemberOut) => Promi
 }
 
 function memberOf(entry: ReadEntry): MemberOut {
-  const type = entry.type === 'File' || entry.type === 'OldFile' ? 'file' : entry.type === 'Directory' ? 'folder' : 'other';
-  return { path: entry.path.replace(/\/$/, ''), type, sizeBytes: entry.size, bytes: entry as AsyncIterable<Uint8Array> };
+  const type =
+    entry.type === 'File' || entry.type === 'OldFile'
+      ? 'file'
+      : entry.type === 'Directory'
+        ? 'folder'
+        : 'other';
+  return {
+    path: entry.path.replace(/\/$/, ''),
+    type,
+    sizeBytes: entry.size,
+    bytes: entry as AsyncIterable<Uint8Array>,
+  };
 }
 
 /** @throws Error when there are more than `limitBytes` */
@@ -77,7 +100,9 @@ export async function readText(member: MemberOut, limitBytes: number): Promise<s
 /** @throws Error when there are more than `limitBytes` */
 export async function readBytes(member: MemberOut, limitBytes: number): Promise<Buffer> {
   if (member.sizeBytes > limitBytes)
-    throw new Error(`${member.path} has ${String(member.sizeBytes)} bytes; at most ${String(limitBytes)} are read`);
+    throw new Error(
+      `${member.path} has ${String(member.sizeBytes)} bytes; at most ${String(limitBytes)} are read`,
+    );
   const chunks: Uint8Array[] = [];
   for await (const chunk of member.bytes) chunks.push(chunk);
   return Buffer.concat(chunks);

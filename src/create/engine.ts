@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { BundleError} from '../errors.js';
+import type { BundleError } from '../errors.js';
 import { refusedError, stepError } from '../errors.js';
 import { lastLines, outcome, run, stream } from '../host/process.js';
 import type { RunResult, Streaming } from '../host/process.js';
@@ -28,7 +28,10 @@ export interface Engine {
   readonly env: Readonly<Record<string, string>>;
   readonly signal: AbortSignal | undefined;
   /** `docker ARGS`, run to its end; the caller judges. */
-  command(args: readonly string[], options?: { readonly onLine?: (line: string) => void }): Promise<RunResult>;
+  command(
+    args: readonly string[],
+    options?: { readonly onLine?: (line: string) => void },
+  ): Promise<RunResult>;
 }
 
 export interface ContainerRequest {
@@ -186,7 +189,7 @@ async function createContainer(
 
     async copyOut(path, take) {
       const child = stream([engine.name, 'cp', `${name}:${path}`, '-'], env);
-      (child.stdin).end();
+      child.stdin.end();
       await withKill(engine, child, async () => {
         const read = await readTar(child.stdout, take).then(
           () => undefined,
@@ -222,13 +225,18 @@ function proxyArguments(env: Readonly<Record<string, string>>, network: string |
   return names
     .filter((name) => {
       const value = env[name] ?? '';
-      return value !== '' && (network === 'host' || !/^(?:\w+:\/\/)?(?:[^@/]*@)?(?:localhost|127\.|\[::1\])/.test(value));
+      return (
+        value !== '' &&
+        (network === 'host' || !/^(?:\w+:\/\/)?(?:[^@/]*@)?(?:localhost|127\.|\[::1\])/.test(value))
+      );
     })
     .flatMap((name) => ['--env', name]);
 }
 
 async function withKill(engine: Engine, child: Streaming, work: () => Promise<void>): Promise<void> {
-  const kill = (): void => { child.kill(); };
+  const kill = (): void => {
+    child.kill();
+  };
   engine.signal?.addEventListener('abort', kill, { once: true });
   if (engine.signal?.aborted === true) kill();
   try {

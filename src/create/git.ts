@@ -32,9 +32,15 @@ export interface RemoteRef {
 
 /** The packager's environment, without what would point git at another repository. */
 export function transportEnv(env: Env): Env {
-  const mine = /^GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_.*|PROXY_.*|HTTP_.*|ASKPASS|CONFIG_.*|CURL_.*|TRACE.*)$/;
+  const mine =
+    /^GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_.*|PROXY_.*|HTTP_.*|ASKPASS|CONFIG_.*|CURL_.*|TRACE.*)$/;
   const kept = Object.entries(env).filter(([name]) => !name.startsWith('GIT_') || mine.test(name));
-  return { ...Object.fromEntries(kept), LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'http:https:ssh:git:file' };
+  return {
+    ...Object.fromEntries(kept),
+    LC_ALL: 'C',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_ALLOW_PROTOCOL: 'http:https:ssh:git:file',
+  };
 }
 
 /** No one's configuration, attributes, replacements, locale or time zone. */
@@ -52,7 +58,14 @@ export function isolatedEnv(env: Env): Env {
   };
 }
 
-const ISOLATED = ['-c', 'core.attributesFile=/dev/null', '-c', 'core.hooksPath=/dev/null', '-c', 'gc.auto=0'] as const;
+const ISOLATED = [
+  '-c',
+  'core.attributesFile=/dev/null',
+  '-c',
+  'core.hooksPath=/dev/null',
+  '-c',
+  'gc.auto=0',
+] as const;
 
 /** The one name in a scratch repository; removed before the export. */
 const WANTED = 'refs/airbundle/wanted';
@@ -95,12 +108,25 @@ export async function fetchOne(
   const mirror = path.join(mirrors, `${createHash('sha256').update(url).digest('hex').slice(0, 24)}.git`);
   await mustRun(['init', '--quiet', '--bare', '--template=', '--', mirror], context);
   await mustRun(['--git-dir', mirror, 'config', 'uploadpack.allowAnySHA1InWant', 'true'], context);
-  const transplant = (): Promise<RunResult> => git(shallowFetch(scratch, mirror, object), isolatedEnv(context.env), context);
+  const transplant = (): Promise<RunResult> =>
+    git(shallowFetch(scratch, mirror, object), isolatedEnv(context.env), context);
   if ((await transplant()).exitCode === 0) return;
 
   context.onFull();
   const full = await git(
-    ['--git-dir', mirror, '-c', 'gc.auto=0', 'fetch', '--quiet', '--no-tags', '--', url, '+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
+    [
+      '--git-dir',
+      mirror,
+      '-c',
+      'gc.auto=0',
+      'fetch',
+      '--quiet',
+      '--no-tags',
+      '--',
+      url,
+      '+refs/heads/*:refs/heads/*',
+      '+refs/tags/*:refs/tags/*',
+    ],
     transportEnv(context.env),
     context,
   );
@@ -130,8 +156,16 @@ export interface FetchedCommit {
  * old mistakes (many upstreams have some) could not be mended any more and are not part of the bundle.
  * @throws BundleError exit 4
  */
-export async function inspectFetched(scratch: string, url: string, context: GitContext): Promise<FetchedCommit> {
-  const fsck = await git(['--git-dir', scratch, 'fsck', '--strict', '--no-dangling', '--no-progress'], isolatedEnv(context.env), context);
+export async function inspectFetched(
+  scratch: string,
+  url: string,
+  context: GitContext,
+): Promise<FetchedCommit> {
+  const fsck = await git(
+    ['--git-dir', scratch, 'fsck', '--strict', '--no-dangling', '--no-progress'],
+    isolatedEnv(context.env),
+    context,
+  );
   if (fsck.exitCode !== 0)
     throw untrustedError({
       code: 'GIT_FSCK',
@@ -144,7 +178,9 @@ export async function inspectFetched(scratch: string, url: string, context: GitC
   const commit = (await text('rev-parse', '--verify', `${WANTED}^{commit}`)).trim();
   const tree = (await text('rev-parse', '--verify', `${WANTED}^{tree}`)).trim();
   const entries = (await text('ls-tree', '-r', '-z', '--full-tree', commit)).split('\0');
-  const submodules = entries.filter((entry) => entry.startsWith('160000 ')).map((entry) => entry.slice(entry.indexOf('\t') + 1));
+  const submodules = entries
+    .filter((entry) => entry.startsWith('160000 '))
+    .map((entry) => entry.slice(entry.indexOf('\t') + 1));
   return { commit: GitObject.parse(commit), tree: GitObject.parse(tree), submodules };
 }
 
@@ -152,21 +188,56 @@ export async function inspectFetched(scratch: string, url: string, context: GitC
  * The commit's files as a tar below `PREFIX/`. Takes away the repository's refs and shallow mark first,
  * and abbreviates no object name: see the top of this file.
  */
-export async function exportCommit(scratch: string, commit: GitObject, prefix: string, context: GitContext): Promise<Streaming> {
+export async function exportCommit(
+  scratch: string,
+  commit: GitObject,
+  prefix: string,
+  context: GitContext,
+): Promise<Streaming> {
   await mustRun(['--git-dir', scratch, 'update-ref', '-d', WANTED], context);
   await rm(path.join(scratch, 'shallow'), { force: true });
   const argv: Argv = [
-    'git', '--git-dir', scratch, ...ISOLATED,
-    '-c', 'core.abbrev=40', '-c', 'core.autocrlf=false', '-c', 'core.eol=lf', '-c', 'tar.umask=0022',
+    'git',
+    '--git-dir',
+    scratch,
+    ...ISOLATED,
+    '-c',
+    'core.abbrev=40',
+    '-c',
+    'core.autocrlf=false',
+    '-c',
+    'core.eol=lf',
+    '-c',
+    'tar.umask=0022',
     // %G? of a signed commit would say whether this host has the signer's key.
-    '-c', 'gpg.program=false', '-c', 'gpg.ssh.program=false', '-c', 'gpg.x509.program=false',
-    'archive', '--format=tar', `--prefix=${prefix}/`, commit,
+    '-c',
+    'gpg.program=false',
+    '-c',
+    'gpg.ssh.program=false',
+    '-c',
+    'gpg.x509.program=false',
+    'archive',
+    '--format=tar',
+    `--prefix=${prefix}/`,
+    commit,
   ];
   return stream(argv, isolatedEnv(context.env));
 }
 
 function shallowFetch(scratch: string, from: string, wanted: string): string[] {
-  return ['--git-dir', scratch, '-c', 'gc.auto=0', 'fetch', '--quiet', '--depth=1', '--no-tags', '--', from, `+${wanted}:${WANTED}`];
+  return [
+    '--git-dir',
+    scratch,
+    '-c',
+    'gc.auto=0',
+    'fetch',
+    '--quiet',
+    '--depth=1',
+    '--no-tags',
+    '--',
+    from,
+    `+${wanted}:${WANTED}`,
+  ];
 }
 
 /** A command on our own repositories; its failure is a broken git or disk. */
@@ -184,7 +255,10 @@ async function mustRun(args: readonly string[], context: GitContext): Promise<Ru
 
 async function git(args: readonly string[], env: Env, context: GitContext): Promise<RunResult> {
   context.signal?.throwIfAborted();
-  const result = await run(['git', ...args], { env, ...(context.signal === undefined ? {} : { signal: context.signal }) });
+  const result = await run(['git', ...args], {
+    env,
+    ...(context.signal === undefined ? {} : { signal: context.signal }),
+  });
   context.signal?.throwIfAborted();
   if (result.startError === 'ENOENT')
     throw refusedError({

@@ -52,39 +52,59 @@ export function judgeRpms(facts: readonly RpmFacts[], keys: readonly PinnedKey[]
       problems.length === 1
         ? `${problems[0]?.name ?? ''} ${problems[0]?.text ?? ''}`
         : `${String(problems.length)} of ${String(facts.length)} RPMs are refused`,
-    details: problems.length === 1 ? [] : problems.map((problem) => `${problem.name} ${problem.text}`).sort(byCodePoint),
-    hint: codes.map((each) => HINTS[each] ?? '').filter((hint) => hint !== '').join('\n'),
+    details:
+      problems.length === 1
+        ? []
+        : problems.map((problem) => `${problem.name} ${problem.text}`).sort(byCodePoint),
+    hint: codes
+      .map((each) => HINTS[each] ?? '')
+      .filter((hint) => hint !== '')
+      .join('\n'),
   });
 }
 
 const SET_CODES = new Set(['RPM_ARCH', 'RPM_TWO_VERSIONS', 'RPM_SOURCE']);
 
 const HINTS: Readonly<Record<string, string>> = {
-  RPM_NOT_RPM: 'A server or proxy answered with a page instead of the package: open the repository\'s url in a browser.',
-  RPM_DAMAGED: 'The repository holds a damaged or altered package: do not use it; try another mirror of the same release.',
-  RPM_UNSIGNED: 'Use the distribution\'s own, signed package; or sign yours (rpmsign --addsign) and pin your key under "keys".',
-  RPM_OTHER_KEY: 'If you trust that key, pin its fingerprint and file under "keys" in the manifest; otherwise use a repository that the pinned key signs.',
-  RPM_SIGNATURE_PARTIAL: 'Use a package that is signed as a whole, as the distribution does; sign yours with: rpmsign --rpmv3 --addsign',
-  RPM_BAD_HEADER: 'Use the distribution\'s own package.',
+  RPM_NOT_RPM:
+    "A server or proxy answered with a page instead of the package: open the repository's url in a browser.",
+  RPM_DAMAGED:
+    'The repository holds a damaged or altered package: do not use it; try another mirror of the same release.',
+  RPM_UNSIGNED:
+    'Use the distribution\'s own, signed package; or sign yours (rpmsign --addsign) and pin your key under "keys".',
+  RPM_OTHER_KEY:
+    'If you trust that key, pin its fingerprint and file under "keys" in the manifest; otherwise use a repository that the pinned key signs.',
+  RPM_SIGNATURE_PARTIAL:
+    'Use a package that is signed as a whole, as the distribution does; sign yours with: rpmsign --rpmv3 --addsign',
+  RPM_BAD_HEADER: "Use the distribution's own package.",
   RPM_ARCH: 'The target is x86_64: remove what pulls it in from "packages".',
   RPM_SOURCE: 'A source package does not belong among the binary ones: look at the repository.',
   RPM_TWO_VERSIONS: 'rpm would install both: pin one, or remove the repository that brings the other.',
-  STORE_DAMAGED: 'The cache changed while it was being used: run the command again, which downloads that package anew.',
+  STORE_DAMAGED:
+    'The cache changed while it was being used: run the command again, which downloads that package anew.',
 };
 
 function judgeRpm(facts: RpmFacts, keys: readonly PinnedKey[]): JudgedRpm | Problem {
   if (facts.computedSha256 !== facts.sha256)
-    return { code: 'STORE_DAMAGED', text: `is in the cache as ${facts.sha256}, but has the digest ${facts.computedSha256}` };
+    return {
+      code: 'STORE_DAMAGED',
+      text: `is in the cache as ${facts.sha256}, but has the digest ${facts.computedSha256}`,
+    };
   if (facts.magic !== 'edabeedb')
     return { code: 'RPM_NOT_RPM', text: `is not an RPM (it begins with ${describeMagic(facts.magic)})` };
   const fields = readHeader(facts.header);
   const signature = judgeSignature(facts, fields?.signatures ?? [], keys);
   if ('code' in signature) return signature;
-  if (fields === undefined) return { code: 'RPM_BAD_HEADER', text: 'has a header that cannot be read line by line' };
+  if (fields === undefined)
+    return { code: 'RPM_BAD_HEADER', text: 'has a header that cannot be read line by line' };
   const nevra = Nevra.safeParse(fields.nevra);
   if (!nevra.success)
-    return { code: 'RPM_BAD_HEADER', text: `calls itself ${JSON.stringify(fields.nevra)}, which is no name for a package` };
-  if (fields.sourceRpm === '' || fields.sourceRpm === '(none)') return { code: 'RPM_SOURCE', text: 'is a source package' };
+    return {
+      code: 'RPM_BAD_HEADER',
+      text: `calls itself ${JSON.stringify(fields.nevra)}, which is no name for a package`,
+    };
+  if (fields.sourceRpm === '' || fields.sourceRpm === '(none)')
+    return { code: 'RPM_SOURCE', text: 'is a source package' };
   if (nevra.data.arch !== 'x86_64' && nevra.data.arch !== 'noarch')
     return { code: 'RPM_ARCH', text: `is for ${nevra.data.arch}` };
   return {
@@ -117,7 +137,10 @@ function judgeSignature(
   signatures: readonly string[],
   keys: readonly PinnedKey[],
 ): { signer: string } | Problem {
-  const lines = facts.check.split('\n').slice(1).filter((line) => line.trim() !== '');
+  const lines = facts.check
+    .split('\n')
+    .slice(1)
+    .filter((line) => line.trim() !== '');
   const checks = lines.map((line) => {
     const match = CHECK_LINE.exec(line);
     return {
@@ -129,11 +152,16 @@ function judgeSignature(
     };
   });
   const signed = checks.filter((check) => check.keyId !== undefined);
-  const wrong = checks.find((check) => check.status !== 'OK' && check.status !== 'NOKEY' && check.status !== 'NOTTRUSTED');
+  const wrong = checks.find(
+    (check) => check.status !== 'OK' && check.status !== 'NOKEY' && check.status !== 'NOTTRUSTED',
+  );
   if (wrong !== undefined) return { code: 'RPM_DAMAGED', text: `is damaged or was altered: ${wrong.line}` };
   if (signed.length === 0)
     return checks.length === 0
-      ? { code: 'RPM_DAMAGED', text: `cannot be checked: ${facts.check.trim().split('\n').at(-1) ?? 'rpm said nothing'}` }
+      ? {
+          code: 'RPM_DAMAGED',
+          text: `cannot be checked: ${facts.check.trim().split('\n').at(-1) ?? 'rpm said nothing'}`,
+        }
       : { code: 'RPM_UNSIGNED', text: 'is not signed' };
 
   // rpm 4.11 prints half of the key id; the header has it whole. Both come from the signature itself,
@@ -141,22 +169,33 @@ function judgeSignature(
   const keyIds = [...new Set(signatures)];
   const unsure = signed.find((check) => check.status !== 'OK');
   if (unsure !== undefined)
-    return { code: 'RPM_OTHER_KEY', text: `is signed by ${keyIds.join(', ') || (unsure.keyId ?? '')}, which is not a key of the manifest` };
+    return {
+      code: 'RPM_OTHER_KEY',
+      text: `is signed by ${keyIds.join(', ') || (unsure.keyId ?? '')}, which is not a key of the manifest`,
+    };
   if (facts.checkExitCode !== 0)
     return { code: 'RPM_DAMAGED', text: `is refused by rpm (exit code ${String(facts.checkExitCode)})` };
   const signers = keys.filter((key) => keyIds.includes(key.keyId));
   const [signer] = signers;
   if (
-    signer === undefined || signers.length > 1 || keyIds.length > 1 ||
+    signer === undefined ||
+    signers.length > 1 ||
+    keyIds.length > 1 ||
     signed.some((check) => !signer.keyId.endsWith((check.keyId ?? '').slice(-16)))
   )
-    return { code: 'RPM_OTHER_KEY', text: `is signed by ${keyIds.join(', ') || 'an unnamed key'}, which is not one key of the manifest` };
+    return {
+      code: 'RPM_OTHER_KEY',
+      text: `is signed by ${keyIds.join(', ') || 'an unnamed key'}, which is not one key of the manifest`,
+    };
 
   const whole =
     signed.some((check) => !check.overHeader) ||
     checks.some((check) => /^Payload SHA(?:256|384|512)(?: ALT)? digest$/.test(check.digest ?? ''));
   if (!whole)
-    return { code: 'RPM_SIGNATURE_PARTIAL', text: 'has a signature over its header only, and nothing signed covers its payload' };
+    return {
+      code: 'RPM_SIGNATURE_PARTIAL',
+      text: 'has a signature over its header only, and nothing signed covers its payload',
+    };
   return { signer: signer.fingerprint };
 }
 
@@ -171,8 +210,18 @@ interface HeaderFields {
 }
 
 const TAGS = [
-  'NAME', 'EPOCH', 'VERSION', 'RELEASE', 'ARCH', 'LICENSE', 'SUMMARY', 'SOURCERPM',
-  'RSAHEADER', 'DSAHEADER', 'SIGPGP', 'SIGGPG',
+  'NAME',
+  'EPOCH',
+  'VERSION',
+  'RELEASE',
+  'ARCH',
+  'LICENSE',
+  'SUMMARY',
+  'SOURCERPM',
+  'RSAHEADER',
+  'DSAHEADER',
+  'SIGPGP',
+  'SIGGPG',
 ] as const;
 
 /** Exactly the lines that examine-one.sh asks for: a value that holds a line break cannot add one of its own. */
@@ -219,7 +268,16 @@ function repeatedNames(rpms: readonly JudgedRpm[]): (Problem & { name: string })
   return [...byName].flatMap(([name, same]) =>
     same.length === 1
       ? []
-      : [{ code: 'RPM_TWO_VERSIONS', name, text: `is there ${String(same.length)} times: ${same.map((rpm) => formatNevra(rpm.nevra)).sort(byCodePoint).join(', ')}` }],
+      : [
+          {
+            code: 'RPM_TWO_VERSIONS',
+            name,
+            text: `is there ${String(same.length)} times: ${same
+              .map((rpm) => formatNevra(rpm.nevra))
+              .sort(byCodePoint)
+              .join(', ')}`,
+          },
+        ],
   );
 }
 
@@ -241,7 +299,10 @@ export function judgeRequested(rpms: readonly JudgedRpm[], requested: readonly s
 /** @throws BundleError exit 6: the set could not be installed into an empty system */
 export function judgeClosure(facts: ClosureFacts | undefined): void {
   if (facts?.exitCode === 0 && !/^\s*error:/im.test(facts.output)) return;
-  const lines = (facts?.output ?? '').split('\n').map((line) => line.trimEnd()).filter((line) => line !== '' && !line.startsWith('warning:'));
+  const lines = (facts?.output ?? '')
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .filter((line) => line !== '' && !line.startsWith('warning:'));
   throw stepError({
     code: 'CLOSURE_BROKEN',
     message: 'the packages cannot be installed together into an empty system',

@@ -17,7 +17,7 @@ export function judgeYum(facts: YumFacts): void {
       code: 'YUM_FAILED',
       message: `yum ended with exit code ${String(facts.exitCode)}`,
       details: lastWords(facts),
-      hint: 'yum\'s words above say why.',
+      hint: "yum's words above say why.",
     });
 
   const leftovers = facts.files.filter((name) => !name.endsWith('.rpm'));
@@ -33,7 +33,7 @@ export function judgeYum(facts: YumFacts): void {
       code: 'NOTHING_DOWNLOADED',
       message: 'yum said that all is well, but downloaded nothing',
       details: lastWords(facts),
-      hint: 'Are the manifest\'s repositories served over http? (yum downloads nothing from file://.) Do they hold packages for x86_64?',
+      hint: "Are the manifest's repositories served over http? (yum downloads nothing from file://.) Do they hold packages for x86_64?",
     });
 }
 
@@ -50,10 +50,17 @@ interface Reason {
 }
 
 const failed = (_: string, facts: YumFacts): boolean => facts.exitCode !== 0;
-const saidWith = (pattern: RegExp) => (said: string): boolean => pattern.test(said);
-const failedWith = (pattern: RegExp) => (said: string, facts: YumFacts): boolean => failed(said, facts) && pattern.test(said);
+const saidWith =
+  (pattern: RegExp) =>
+  (said: string): boolean =>
+    pattern.test(said);
+const failedWith =
+  (pattern: RegExp) =>
+  (said: string, facts: YumFacts): boolean =>
+    failed(said, facts) && pattern.test(said);
 
-const UNKNOWN = /^(?:No package (\S+) available\.?|No match for argument: (\S+)|.*Unable to find a match: (.+))$/gm;
+const UNKNOWN =
+  /^(?:No package (\S+) available\.?|No match for argument: (\S+)|.*Unable to find a match: (.+))$/gm;
 
 /** In order: the first that fits is the cause, the others follow from it. First yum's words, then dnf's. */
 const REASONS: readonly Reason[] = [
@@ -71,7 +78,7 @@ const REASONS: readonly Reason[] = [
     error: (facts) =>
       problem(stepError, facts, {
         code: 'DISK_FULL',
-        message: 'the container engine\'s disk is full',
+        message: "the container engine's disk is full",
         hint: 'Make room there: docker system df, docker system prune (podman has the same).',
       }),
   },
@@ -80,13 +87,15 @@ const REASONS: readonly Reason[] = [
     error: (facts) =>
       problem(stepError, facts, {
         code: 'READ_ONLY',
-        message: 'the container\'s file system is read-only',
-        hint: 'Check the engine\'s storage, and AIRBUNDLE_ENGINE_ARGS if it is set.',
+        message: "the container's file system is read-only",
+        hint: "Check the engine's storage, and AIRBUNDLE_ENGINE_ARGS if it is set.",
       }),
   },
   {
     // A 404 ends in the same words as an altered package; it must come first.
-    when: failedWith(/\.rpm: \[Errno 14\] HTTP Error 4\d\d|\.rpm: \[Errno 14\] HTTPS? Error 4\d\d|Status code: 4\d\d for \S+\.rpm/),
+    when: failedWith(
+      /\.rpm: \[Errno 14\] HTTP Error 4\d\d|\.rpm: \[Errno 14\] HTTPS? Error 4\d\d|Status code: 4\d\d for \S+\.rpm/,
+    ),
     names: /([^/\s]+\.rpm)\S*: \[Errno 14\] HTTPS? Error|Status code: 4\d\d for \S*?([^/\s]+\.rpm)/gm,
     error: (facts, names) =>
       problem(stepError, facts, {
@@ -96,7 +105,9 @@ const REASONS: readonly Reason[] = [
       }),
   },
   {
-    when: failedWith(/Package does not match intended download|checksum doesn't match|Downloading successful, but/),
+    when: failedWith(
+      /Package does not match intended download|checksum doesn't match|Downloading successful, but/,
+    ),
     names: /([^/\s]+\.rpm)\S*: \[Errno -1\]|\[([^\s:[\]]+\.rpm)\]: Downloading successful/gm,
     error: (facts, names) =>
       problem(untrustedError, facts, {
@@ -126,13 +137,16 @@ const REASONS: readonly Reason[] = [
       }),
   },
   {
-    when: failedWith(/\[Errno 256\] No more mirrors|Cannot find a valid baseurl|Cannot retrieve .*metadata|Failed to download metadata for repo|curl#(?:6|7|28|35|60)\b|Curl error \(/),
-    names: /repodata\/repomd\.xml from ([^\s:]+):|Cannot find a valid baseurl for repo: (\S+)|metadata for repo '([^']+)'/gm,
+    when: failedWith(
+      /\[Errno 256\] No more mirrors|Cannot find a valid baseurl|Cannot retrieve .*metadata|Failed to download metadata for repo|curl#(?:6|7|28|35|60)\b|Curl error \(/,
+    ),
+    names:
+      /repodata\/repomd\.xml from ([^\s:]+):|Cannot find a valid baseurl for repo: (\S+)|metadata for repo '([^']+)'/gm,
     error: (facts, names) =>
       problem(stepError, facts, {
         code: 'REPOSITORY_UNREACHABLE',
         message: `the container could not read the repository ${some(names, '')}`.trimEnd(),
-        hint: 'Check its url in the manifest, the network of containers (AIRBUNDLE_ENGINE_NETWORK=host uses this machine\'s) and the proxy (http_proxy).',
+        hint: "Check its url in the manifest, the network of containers (AIRBUNDLE_ENGINE_NETWORK=host uses this machine's) and the proxy (http_proxy).",
       }),
   },
   {
@@ -160,7 +174,7 @@ const REASONS: readonly Reason[] = [
       problem(stepError, facts, {
         code: 'NOTHING_DOWNLOADED',
         message: 'yum found nothing to do, so nothing was downloaded',
-        hint: 'Do the manifest\'s repositories hold packages for x86_64?',
+        hint: "Do the manifest's repositories hold packages for x86_64?",
       }),
   },
 ];
@@ -175,7 +189,9 @@ function problem(
 
 function matches(text: string, pattern: RegExp | undefined): string[] {
   if (pattern === undefined) return [];
-  const found = [...text.matchAll(pattern)].flatMap((match) => match.slice(1).filter((group) => (group as string | undefined) !== undefined));
+  const found = [...text.matchAll(pattern)].flatMap((match) =>
+    match.slice(1).filter((group) => (group as string | undefined) !== undefined),
+  );
   return [...new Set(found.map(decoded))];
 }
 
@@ -191,12 +207,18 @@ function decoded(text: string): string {
 function some(names: readonly string[], otherwise: string): string {
   const known = [...new Set(names)].filter((name) => name !== '');
   if (known.length === 0) return otherwise;
-  return known.length <= 5 ? known.join(', ') : `${known.slice(0, 5).join(', ')} and ${String(known.length - 5)} more`;
+  return known.length <= 5
+    ? known.join(', ')
+    : `${known.slice(0, 5).join(', ')} and ${String(known.length - 5)} more`;
 }
 
 /** yum says why on stderr, except when it says it on stdout. */
 function lastWords(facts: YumFacts): string[] {
   const last = (text: string, count: number): string[] =>
-    text.split('\n').map((line) => line.trimEnd()).filter((line) => line !== '').slice(-count);
+    text
+      .split('\n')
+      .map((line) => line.trimEnd())
+      .filter((line) => line !== '')
+      .slice(-count);
   return [...last(facts.stdout, 8), ...last(facts.stderr, 12)];
 }

@@ -2,4 +2,4 @@
 export type { ClosureFacts, RpmFacts, YumFacts } from './judge-facts.js';
 export { judgeYum, unknownPackages } from './judge-yum.js';
 export { judgeClosure, judgeRequested, judgeRpms } from './judge-rpms.js';
-export type { JudgedRpm, PinnedKey } from './judge-rpms.js';
+export type { JudgedRpm } from './judge-rpms.js';

@@ -29,8 +29,15 @@ export async function keygen(request: KeygenRequest): Promise<KeygenResult> {
   const keyPath = `${request.prefix}.key.pem`;
   const publicKeyPath = `${request.prefix}.pub.pem`;
   for (const file of [keyPath, publicKeyPath])
-    if (await access(file).then(() => true, () => false)) throw keyExists(file);
-  const passphrase = request.passphraseFile === undefined ? undefined : await readPassphrase(request.passphraseFile);
+    if (
+      await access(file).then(
+        () => true,
+        () => false,
+      )
+    )
+      throw keyExists(file);
+  const passphrase =
+    request.passphraseFile === undefined ? undefined : await readPassphrase(request.passphraseFile);
 
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const encryption = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
@@ -54,7 +61,12 @@ export async function keygen(request: KeygenRequest): Promise<KeygenResult> {
 export async function loadSigningKey(file: string, passphrase?: string): Promise<KeyObject> {
   const found = await stat(file).catch(() => undefined);
   if (found?.isFile() !== true)
-    throw usageError({ code: 'NO_KEY', message: 'there is no such signing key', where: file, hint: 'Make one with: bundle keygen PREFIX' });
+    throw usageError({
+      code: 'NO_KEY',
+      message: 'there is no such signing key',
+      where: file,
+      hint: 'Make one with: bundle keygen PREFIX',
+    });
   if ((found.mode & 0o077) !== 0)
     throw refusedError({
       code: 'KEY_READABLE',
@@ -63,7 +75,13 @@ export async function loadSigningKey(file: string, passphrase?: string): Promise
       hint: `If nobody else has had it: chmod 600 ${file}`,
     });
   const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw usageError({ code: 'KEY_UNREADABLE', message: 'the signing key cannot be read', where: file, hint: `See: ls -l ${file}`, cause });
+    throw usageError({
+      code: 'KEY_UNREADABLE',
+      message: 'the signing key cannot be read',
+      where: file,
+      hint: `See: ls -l ${file}`,
+      cause,
+    });
   });
   const key = parsePrivateKey(pem, file, passphrase);
   if (!isP256(key))
@@ -71,7 +89,7 @@ export async function loadSigningKey(file: string, passphrase?: string): Promise
       code: 'WRONG_KEY_TYPE',
       message: `a P-256 key is wanted; this is ${describeKey(key)}`,
       where: file,
-      hint: 'EL7\'s openssl 1.0.2 has to verify the signature. Make a key with: bundle keygen PREFIX',
+      hint: "EL7's openssl 1.0.2 has to verify the signature. Make a key with: bundle keygen PREFIX",
     });
   return key;
 }
@@ -79,11 +97,22 @@ export async function loadSigningKey(file: string, passphrase?: string): Promise
 /** The first line of the file. @throws BundleError exit 2 */
 export async function readPassphrase(file: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw usageError({ code: 'NO_PASSPHRASE', message: 'the passphrase file cannot be read', where: file, hint: `See: ls -l ${file}`, cause });
+    throw usageError({
+      code: 'NO_PASSPHRASE',
+      message: 'the passphrase file cannot be read',
+      where: file,
+      hint: `See: ls -l ${file}`,
+      cause,
+    });
   });
   const line = (text.split('\n')[0] ?? '').replace(/\r$/, '');
   if (line === '')
-    throw usageError({ code: 'NO_PASSPHRASE', message: 'the first line of the passphrase file is empty', where: file, hint: 'Write the passphrase on its first line.' });
+    throw usageError({
+      code: 'NO_PASSPHRASE',
+      message: 'the first line of the passphrase file is empty',
+      where: file,
+      hint: 'Write the passphrase on its first line.',
+    });
   return line;
 }
 
@@ -96,13 +125,20 @@ function parsePrivateKey(pem: string, where: string, passphrase: string | undefi
   if (!pem.includes('PRIVATE KEY-----'))
     throw usageError({
       code: 'WRONG_KEY_TYPE',
-      message: pem.includes('PUBLIC KEY-----') ? 'this is a public key; signing takes the private one' : 'this is not a private key in PEM',
+      message: pem.includes('PUBLIC KEY-----')
+        ? 'this is a public key; signing takes the private one'
+        : 'this is not a private key in PEM',
       where,
       hint: 'Give the .key.pem file that "bundle keygen" wrote.',
     });
   const encrypted = pem.includes('ENCRYPTED');
   if (encrypted && passphrase === undefined)
-    throw usageError({ code: 'PASSPHRASE_NEEDED', message: 'the signing key has a passphrase', where, hint: 'Give --passphrase-file FILE.' });
+    throw usageError({
+      code: 'PASSPHRASE_NEEDED',
+      message: 'the signing key has a passphrase',
+      where,
+      hint: 'Give --passphrase-file FILE.',
+    });
   try {
     return createPrivateKey(passphrase === undefined ? pem : { key: pem, passphrase });
   } catch (cause) {

@@ -21,14 +21,23 @@ export async function readLock(file: string): Promise<Lock | undefined> {
     text = await readFile(file, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw usageError({ code: 'LOCK_UNREADABLE', message: 'the lock cannot be read', where: file, hint: `See: ls -l ${file}`, cause });
+    throw usageError({
+      code: 'LOCK_UNREADABLE',
+      message: 'the lock cannot be read',
+      where: file,
+      hint: `See: ls -l ${file}`,
+      cause,
+    });
   }
   return parseLock(text, file);
 }
 
 /** Whole or not at all: a temporary file beside it, then a rename. */
 export async function writeLock(file: string, lock: Lock): Promise<void> {
-  const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(6).toString('hex')}`);
+  const temporary = path.join(
+    path.dirname(file),
+    `.${path.basename(file)}.${randomBytes(6).toString('hex')}`,
+  );
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, 'wx', 0o644);
@@ -56,7 +65,11 @@ export function requireLockFits(manifest: Manifest, lock: Lock, file: string, ma
     ...differs('target', lock.requested.target, requested.target),
     ...differs('repositories', lock.requested.repositories.join(' '), requested.repositories.join(' ')),
     ...differs('packages', lock.requested.packages.join(' '), requested.packages.join(' ')),
-    ...differs('components', lock.sources.map((source) => source.component).join(' '), manifest.components.map((component) => component.name).join(' ')),
+    ...differs(
+      'components',
+      lock.sources.map((source) => source.component).join(' '),
+      manifest.components.map((component) => component.name).join(' '),
+    ),
     ...manifest.components.flatMap((component) => {
       const locked = lock.sources.find((source) => source.component === component.name);
       if (locked === undefined) return [];

@@ -21,7 +21,14 @@ export interface PublicKey {
 export const MAX_KEY_BYTES = 1024 * 1024;
 
 /** RFC 4880, section 4.3. */
-const TAG = { signature: 2, secretKey: 5, publicKey: 6, secretSubkey: 7, userId: 13, publicSubkey: 14 } as const;
+const TAG = {
+  signature: 2,
+  secretKey: 5,
+  publicKey: 6,
+  secretSubkey: 7,
+  userId: 13,
+  publicSubkey: 14,
+} as const;
 
 interface Packet {
   readonly tag: number;
@@ -45,7 +52,10 @@ export function readPublicKey(bytes: Uint8Array, where: string): PublicKey {
   const [primary] = primaries;
   if (primary === undefined) throw badKey(where, 'the file holds no OpenPGP public key');
   if (primaries.length > 1)
-    throw badKey(where, `the file holds ${String(primaries.length)} primary keys; a pinned fingerprint names one`);
+    throw badKey(
+      where,
+      `the file holds ${String(primaries.length)} primary keys; a pinned fingerprint names one`,
+    );
   if (packets[0] !== primary) throw badKey(where, 'the file does not begin with a public key');
   if (primary.body[0] !== 4)
     throw badKey(where, `the key has version ${String(primary.body[0])}; rpm on EL7 knows version 4`);
@@ -127,7 +137,10 @@ const END = '-----END PGP PUBLIC KEY BLOCK-----';
 
 /** RFC 4880, section 6. Text around the block is allowed, a second block is not: rpm would read one of them. */
 function dearmor(bytes: Uint8Array, where: string): Uint8Array {
-  const lines = Buffer.from(bytes).toString('latin1').split(/\r?\n/).map((line) => line.trimEnd());
+  const lines = Buffer.from(bytes)
+    .toString('latin1')
+    .split(/\r?\n/)
+    .map((line) => line.trimEnd());
   const begins = lines.flatMap((line, index) => (line.startsWith('-----BEGIN ') ? [index] : []));
   const begin = begins[0];
   if (begin === undefined) throw badKey(where, 'the file holds no OpenPGP public key');
@@ -147,12 +160,16 @@ function dearmor(bytes: Uint8Array, where: string): Uint8Array {
   const text = body.join('').replace(/[ \t]/g, '');
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) throw badKey(where, 'the key is not base64 text');
   const data = Buffer.from(text, 'base64');
-  if (sum !== undefined && sum !== `=${crc24(data)}`) throw badKey(where, 'the key is damaged: its checksum does not fit');
+  if (sum !== undefined && sum !== `=${crc24(data)}`)
+    throw badKey(where, 'the key is damaged: its checksum does not fit');
   return data;
 }
 
 function armor(data: Uint8Array): string {
-  const lines = Buffer.from(data).toString('base64').match(/.{1,64}/g) ?? [];
+  const lines =
+    Buffer.from(data)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
   return [BEGIN, '', ...lines, `=${crc24(data)}`, END, ''].join('\n');
 }
 
@@ -174,6 +191,6 @@ function badKey(where: string, message: string): Error {
     code: 'BAD_KEY',
     message,
     where,
-    hint: 'Give the distribution\'s own key file, with one key, as in: gpg --armor --export FINGERPRINT > FILE',
+    hint: "Give the distribution's own key file, with one key, as in: gpg --armor --export FINGERPRINT > FILE",
   });
 }

@@ -123,13 +123,20 @@ async function firstDifference({ folder, stem, checksums }: Ready): Promise<stri
   if (there !== checksums) return `its ${names.checksums(stem)} differs`;
   for (const line of checksums.split('\n').slice(1, -1)) {
     const [sha256 = '', name = ''] = line.split('  ');
-    if ((await hashFile(path.join(folder, name)).catch(() => undefined)) !== sha256) return `its ${name} is damaged`;
+    if ((await hashFile(path.join(folder, name)).catch(() => undefined)) !== sha256)
+      return `its ${name} is damaged`;
   }
   return undefined;
 }
 
 /** ECDSA signatures differ each time: a good one of this key stays, others' are not touched. */
-async function addSignature({ temporary, folder, checksums, signature, key }: Ready): Promise<'same' | 'signed'> {
+async function addSignature({
+  temporary,
+  folder,
+  checksums,
+  signature,
+  key,
+}: Ready): Promise<'same' | 'signed'> {
   const file = path.join(folder, signature.name);
   const there = await readFile(file).catch(() => undefined);
   if (there !== undefined && verifySignature(Buffer.from(checksums), there, publicKeyOf(key))) return 'same';
@@ -154,7 +161,13 @@ async function requireRoom(out: string, neededBytes: number): Promise<void> {
 /** The companion's first step. @throws BundleError exit 2 when it was not built */
 export async function readInstallSh(file: string): Promise<Buffer> {
   return readFile(file).catch((cause: unknown) => {
-    throw usageError({ code: 'NO_INSTALLER', message: 'install.sh is missing from this installation of airbundle', where: file, hint: 'Install airbundle again.', cause });
+    throw usageError({
+      code: 'NO_INSTALLER',
+      message: 'install.sh is missing from this installation of airbundle',
+      where: file,
+      hint: 'Install airbundle again.',
+      cause,
+    });
   });
 }
 
@@ -184,7 +197,8 @@ async function syncFolder(folder: string): Promise<void> {
 
 async function hashFile(file: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Uint8Array);
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 }))
+    hash.update(chunk as Uint8Array);
   return hash.digest('hex');
 }
 
@@ -193,5 +207,8 @@ function sha256Of(bytes: Uint8Array): Sha256 {
 }
 
 async function exists(file: string): Promise<boolean> {
-  return stat(file).then(() => true, () => false);
+  return stat(file).then(
+    () => true,
+    () => false,
+  );
 }

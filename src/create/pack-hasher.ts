@@ -29,7 +29,11 @@ parentPort.on('message', ({ slot, length }) => {
 
 export function startHasher(slotCount: number, slotBytes: number): Hasher {
   const shared = Array.from({ length: slotCount }, () => new SharedArrayBuffer(slotBytes));
-  const worker = new Worker(WORKER, { eval: true, workerData: shared, resourceLimits: { maxOldGenerationSizeMb: 16 } });
+  const worker = new Worker(WORKER, {
+    eval: true,
+    workerData: shared,
+    resourceLimits: { maxOldGenerationSizeMb: 16 },
+  });
   const waiting: { resolve(answer: string): void; reject(error: Error): void }[] = [];
   let broken: Error | undefined;
   const fail = (error: Error): void => {
@@ -37,8 +41,12 @@ export function startHasher(slotCount: number, slotBytes: number): Hasher {
     for (const entry of waiting.splice(0)) entry.reject(error);
   };
   worker.on('message', (answer: string) => waiting.shift()?.resolve(answer));
-  worker.on('error', (error) => { fail(error instanceof Error ? error : new Error(String(error))); });
-  worker.on('exit', () => { fail(new Error('the hashing thread has ended')); });
+  worker.on('error', (error) => {
+    fail(error instanceof Error ? error : new Error(String(error)));
+  });
+  worker.on('exit', () => {
+    fail(new Error('the hashing thread has ended'));
+  });
   const ask = (message: { readonly slot?: number; readonly length?: number }): Promise<string> =>
     new Promise((resolve, reject) => {
       if (broken !== undefined) {

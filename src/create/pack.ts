@@ -119,7 +119,8 @@ interface Filled {
 /** The tar as a sequence of full chunks: headers, padding and small members share one. */
 function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>; close(): Promise<void> } {
   const { first, members } = request;
-  const header = (path: string, mode: number, sizeBytes: number): Buffer => ustarHeader({ path, mode, sizeBytes });
+  const header = (path: string, mode: number, sizeBytes: number): Buffer =>
+    ustarHeader({ path, mode, sizeBytes });
   let pending: Buffer = Buffer.concat([
     header(first.path, 0o644, first.bytes.length),
     first.bytes,
@@ -143,7 +144,8 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>;
     });
     current = { member, file, read: 0 };
     const { size } = await file.stat();
-    if (size !== member.sizeBytes) throw damaged(member, `it has ${String(size)} bytes instead of ${String(member.sizeBytes)}`);
+    if (size !== member.sizeBytes)
+      throw damaged(member, `it has ${String(size)} bytes instead of ${String(member.sizeBytes)}`);
     pending = header(member.path, member.mode, member.sizeBytes);
     body += BLOCK_BYTES + member.sizeBytes + paddingBytes(member.sizeBytes);
   };

@@ -66,40 +66,68 @@ interface Candidate {
 export async function collectRpms(request: CollectRequest): Promise<Collected> {
   const { manifest, lock, reporter, store } = request;
   requireCurrentLock(manifest, lock);
-  const engine = await inStep(reporter, 'collect.engine', 'find a container engine', () => findEngine(request), ({ name }) => name);
+  const engine = await inStep(
+    reporter,
+    'collect.engine',
+    'find a container engine',
+    () => findEngine(request),
+    ({ name }) => name,
+  );
   const image = await inStep(
-    reporter, 'collect.image', 'prepare the collector image',
-    (step) => collectorImage(engine, { collector: manifest.collector, manifestDir: request.manifestDir, image: request.image }, step),
+    reporter,
+    'collect.image',
+    'prepare the collector image',
+    (step) =>
+      collectorImage(
+        engine,
+        { collector: manifest.collector, manifestDir: request.manifestDir, image: request.image },
+        step,
+      ),
     ({ recorded }) => recorded.image,
   );
   const requested = requestOf(manifest).packages;
   if (requested.length === 0) return { rpms: [], collector: image.recorded };
 
-  return withContainers(engine, (text) => { reporter.warn(text); }, async (create) => {
-    const examiner = await create({ role: 'examine', image: image.id, network: false, command: ['sh', '/airbundle/examine.sh'] });
-    const keys = await inStep(
-      reporter, 'collect.keys', 'compare the keys with their fingerprints',
-      () => pinnedKeys(manifest, request.manifestDir, examiner),
-      (all) => `${String(all.length)} pinned`,
-    );
-    const candidates =
-      lock === undefined
-        ? await downloadClosure(request, create, image.id, keys, requested)
-        : await obtainLocked(request, lock, create, image.id, keys);
-    const judged = await inStep(
-      reporter, 'collect.examine', 'prove signatures and closure',
-      async (step) => {
-        const facts = await examine(engine, examiner, store, { keys, rpms: candidates }, step);
-        const rpms = judgeRpms(facts.rpms, keys);
-        judgeRequested(rpms, requested);
-        judgeClosure(facts.closure);
-        return rpms;
-      },
-      (rpms) => `${String(rpms.length)} RPMs`,
-    );
-    if (lock !== undefined) requireLocked(lock, judged);
-    return { rpms: withOrigin(judged, candidates), collector: image.recorded };
-  });
+  return withContainers(
+    engine,
+    (text) => {
+      reporter.warn(text);
+    },
+    async (create) => {
+      const examiner = await create({
+        role: 'examine',
+        image: image.id,
+        network: false,
+        command: ['sh', '/airbundle/examine.sh'],
+      });
+      const keys = await inStep(
+        reporter,
+        'collect.keys',
+        'compare the keys with their fingerprints',
+        () => pinnedKeys(manifest, request.manifestDir, examiner),
+        (all) => `${String(all.length)} pinned`,
+      );
+      const candidates =
+        lock === undefined
+          ? await downloadClosure(request, create, image.id, keys, requested)
+          : await obtainLocked(request, lock, create, image.id, keys);
+      const judged = await inStep(
+        reporter,
+        'collect.examine',
+        'prove signatures and closure',
+        async (step) => {
+          const facts = await examine(engine, examiner, store, { keys, rpms: candidates }, step);
+          const rpms = judgeRpms(facts.rpms, keys);
+          judgeRequested(rpms, requested);
+          judgeClosure(facts.closure);
+          return rpms;
+        },
+        (rpms) => `${String(rpms.length)} RPMs`,
+      );
+      if (lock !== undefined) requireLocked(lock, judged);
+      return { rpms: withOrigin(judged, candidates), collector: image.recorded };
+    },
+  );
 }
 
 /** @throws BundleError exit 3 */
@@ -107,11 +135,17 @@ function requireCurrentLock(manifest: Manifest, lock: Lock | undefined): void {
   if (lock === undefined) return;
   const wanted = requestOf(manifest);
   const differences = [
-    ...(wanted.target === lock.requested.target ? [] : [`target: ${wanted.target} in the manifest, ${lock.requested.target} in the lock`]),
+    ...(wanted.target === lock.requested.target
+      ? []
+      : [`target: ${wanted.target} in the manifest, ${lock.requested.target} in the lock`]),
     ...(wanted.repositories.join() === lock.requested.repositories.join()
       ? []
-      : [`repositories: ${wanted.repositories.join(', ')} in the manifest, ${lock.requested.repositories.join(', ')} in the lock`]),
-    ...without(wanted.packages, lock.requested.packages).map((name) => `package ${name}: only in the manifest`),
+      : [
+          `repositories: ${wanted.repositories.join(', ')} in the manifest, ${lock.requested.repositories.join(', ')} in the lock`,
+        ]),
+    ...without(wanted.packages, lock.requested.packages).map(
+      (name) => `package ${name}: only in the manifest`,
+    ),
     ...without(lock.requested.packages, wanted.packages).map((name) => `package ${name}: only in the lock`),
   ];
   if (differences.length === 0) return;
@@ -123,11 +157,17 @@ function requireCurrentLock(manifest: Manifest, lock: Lock | undefined): void {
   });
 }
 
-async function pinnedKeys(manifest: Manifest, manifestDir: string, container: Container): Promise<PublicKey[]> {
+async function pinnedKeys(
+  manifest: Manifest,
+  manifestDir: string,
+  container: Container,
+): Promise<PublicKey[]> {
   const keys: PublicKey[] = [];
   for (const pinned of manifest.keys) {
-    const where = 'file' in pinned ? path.resolve(manifestDir, pinned.file) : `${pinned.image} in the collector image`;
-    const bytes = 'file' in pinned ? await readKeyFile(where) : await readFromImage(container, pinned.image, where);
+    const where =
+      'file' in pinned ? path.resolve(manifestDir, pinned.file) : `${pinned.image} in the collector image`;
+    const bytes =
+      'file' in pinned ? await readKeyFile(where) : await readFromImage(container, pinned.image, where);
     const key = readPublicKey(bytes, where);
     requireFingerprint(key, pinned.fingerprint, where);
     if (!keys.some(({ fingerprint }) => fingerprint === key.fingerprint)) keys.push(key);
@@ -150,12 +190,25 @@ async function readKeyFile(file: string): Promise<Uint8Array> {
 async function readFromImage(container: Container, file: string, where: string): Promise<Uint8Array> {
   let bytes: Uint8Array | undefined;
   await container
-    .copyOut(file, async (member) => { if (member.type === 'file') bytes = await readBytes(member, MAX_KEY_BYTES); })
+    .copyOut(file, async (member) => {
+      if (member.type === 'file') bytes = await readBytes(member, MAX_KEY_BYTES);
+    })
     .catch((cause: unknown) => {
-      throw invalidError({ code: 'KEY_FILE_MISSING', message: 'a key of the manifest cannot be read', where, hint: '"keys: - image:" is an absolute path in the collector image.', cause });
+      throw invalidError({
+        code: 'KEY_FILE_MISSING',
+        message: 'a key of the manifest cannot be read',
+        where,
+        hint: '"keys: - image:" is an absolute path in the collector image.',
+        cause,
+      });
     });
   if (bytes === undefined)
-    throw invalidError({ code: 'KEY_FILE_MISSING', message: 'a key of the manifest is not a plain file', where, hint: 'Name the file itself, not a link to it.' });
+    throw invalidError({
+      code: 'KEY_FILE_MISSING',
+      message: 'a key of the manifest is not a plain file',
+      where,
+      hint: 'Name the file itself, not a link to it.',
+    });
   return bytes;
 }
 
@@ -168,9 +221,17 @@ async function downloadClosure(
   packages: readonly string[],
 ): Promise<Candidate[]> {
   return inStep(
-    reporter, 'collect.download', `download ${String(packages.length)} packages and what they need`,
+    reporter,
+    'collect.download',
+    `download ${String(packages.length)} packages and what they need`,
     async (step) => {
-      const result = await runYum(create, image, store, { repositories: manifest.repositories, keys, packages, atHand: [] }, step);
+      const result = await runYum(
+        create,
+        image,
+        store,
+        { repositories: manifest.repositories, keys, packages, atHand: [] },
+        step,
+      );
       judgeYum(result);
       return originsOf(result, manifest, reporter);
     },
@@ -191,14 +252,22 @@ async function obtainLocked(
   for (const rpm of lock.rpms) ((await isIntact(store, rpm)) ? atHand : missing).push(rpm);
   if (missing.length > 0) {
     await inStep(
-      reporter, 'collect.download', `download ${String(missing.length)} of ${String(lock.rpms.length)} locked RPMs`,
+      reporter,
+      'collect.download',
+      `download ${String(missing.length)} of ${String(lock.rpms.length)} locked RPMs`,
       async (step) => {
-        const result = await runYum(create, image, store, {
-          repositories: manifest.repositories,
-          keys,
-          packages: missing.map((rpm) => formatNevra(rpm.nevra)),
-          atHand: atHand.map(({ sha256 }) => sha256),
-        }, step);
+        const result = await runYum(
+          create,
+          image,
+          store,
+          {
+            repositories: manifest.repositories,
+            keys,
+            packages: missing.map((rpm) => formatNevra(rpm.nevra)),
+            atHand: atHand.map(({ sha256 }) => sha256),
+          },
+          step,
+        );
         const gone = unknownPackages(result);
         if (gone.length > 0) throw notReproduced([...new Set(gone)].map((name) => `missing: ${name}`));
         judgeYum(result);
@@ -207,7 +276,11 @@ async function obtainLocked(
     );
   }
   return lock.rpms.map(({ sha256, sizeBytes, nevra, repository, path: below }) => ({
-    sha256, sizeBytes, name: rpmFileName(nevra), repository, path: below,
+    sha256,
+    sizeBytes,
+    name: rpmFileName(nevra),
+    repository,
+    path: below,
   }));
 }
 
@@ -220,7 +293,11 @@ async function isIntact(store: Store, { sha256 }: LockedRpm): Promise<boolean> {
 }
 
 /** @throws BundleError exit 4, LOCK_NOT_REPRODUCED */
-function requireLockedFiles(missing: readonly LockedRpm[], atHand: readonly LockedRpm[], { downloads }: YumResult): void {
+function requireLockedFiles(
+  missing: readonly LockedRpm[],
+  atHand: readonly LockedRpm[],
+  { downloads }: YumResult,
+): void {
   const known = new Set([...missing, ...atHand].map((rpm) => rpm.sha256));
   const arrived = new Map(downloads.map((download) => [download.name, download]));
   const differences = missing.flatMap((rpm) => {
@@ -240,7 +317,9 @@ function requireLocked(lock: Lock, judged: readonly JudgedRpm[]): void {
   const names = new Map(judged.map((rpm) => [rpm.sha256, formatNevra(rpm.nevra)]));
   const differences = lock.rpms.flatMap((rpm) => {
     const name = names.get(rpm.sha256);
-    return name === formatNevra(rpm.nevra) ? [] : [`changed: ${formatNevra(rpm.nevra)} in the lock, ${name ?? 'nothing'} in the file`];
+    return name === formatNevra(rpm.nevra)
+      ? []
+      : [`changed: ${formatNevra(rpm.nevra)} in the lock, ${name ?? 'nothing'} in the file`];
   });
   if (differences.length > 0) throw notReproduced(differences);
 }
@@ -263,12 +342,23 @@ function originsOf(result: YumResult, manifest: Manifest, reporter: Reporter): C
   const candidates = result.downloads.map(({ sha256, sizeBytes, name }) => {
     const origin =
       origins.find(({ checksum }) => checksum === sha256) ??
-      origins.find(({ checksum, path: below }) => checksum.length !== 64 && path.posix.basename(below) === name);
-    return { sha256, sizeBytes, name, repository: origin?.repository ?? (order.length === 1 ? (order[0] ?? '') : ''), path: origin?.path ?? name, known: origin !== undefined };
+      origins.find(
+        ({ checksum, path: below }) => checksum.length !== 64 && path.posix.basename(below) === name,
+      );
+    return {
+      sha256,
+      sizeBytes,
+      name,
+      repository: origin?.repository ?? (order.length === 1 ? (order[0] ?? '') : ''),
+      path: origin?.path ?? name,
+      known: origin !== undefined,
+    };
   });
   const unknown = candidates.filter(({ known }) => !known);
   if (unknown.length > 0)
-    reporter.warn(`the place of ${String(unknown.length)} RPMs in their repository is not known: only the file name is recorded`);
+    reporter.warn(
+      `the place of ${String(unknown.length)} RPMs in their repository is not known: only the file name is recorded`,
+    );
   return candidates.map(({ known: _, ...candidate }) => candidate);
 }
 

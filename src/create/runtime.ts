@@ -27,7 +27,10 @@ export interface RuntimeRequest {
 }
 
 /** What a runtime is called in the lock and in bundle.json. */
-export function runtimeOrigin(runtime: ManifestRuntime): { readonly origin: string; readonly version: string } {
+export function runtimeOrigin(runtime: ManifestRuntime): {
+  readonly origin: string;
+  readonly version: string;
+} {
   if ('url' in runtime) return { origin: runtime.url, version: runtime.version };
   return { origin: `npm:${runtime.npm}`, version: runtime.npm.slice(runtime.npm.lastIndexOf('@') + 1) };
 }
@@ -53,9 +56,15 @@ export async function collectRuntime(request: RuntimeRequest): Promise<LockedRun
   });
 }
 
-interface Kept { readonly sha256: Sha256; readonly sizeBytes: number }
+interface Kept {
+  readonly sha256: Sha256;
+  readonly sizeBytes: number;
+}
 
-async function fromNpm(runtime: Extract<ManifestRuntime, { npm: string }>, request: RuntimeRequest): Promise<Kept> {
+async function fromNpm(
+  runtime: Extract<ManifestRuntime, { npm: string }>,
+  request: RuntimeRequest,
+): Promise<Kept> {
   const temporary = path.join(request.cacheDir, 'tmp');
   await mkdir(temporary, { recursive: true });
   const scratch = await mkdtemp(path.join(temporary, 'npm-'));
@@ -67,7 +76,11 @@ async function fromNpm(runtime: Extract<ManifestRuntime, { npm: string }>, reque
     });
     request.signal?.throwIfAborted();
     if (result.startError === 'ENOENT')
-      throw refusedError({ code: 'NO_NPM', message: 'npm is not on the PATH; it fetches the runtime', hint: 'Install npm (it comes with Node), then run the command again.' });
+      throw refusedError({
+        code: 'NO_NPM',
+        message: 'npm is not on the PATH; it fetches the runtime',
+        hint: 'Install npm (it comes with Node), then run the command again.',
+      });
     const [archive] = (await readdir(scratch)).filter((name) => name.endsWith('.tgz'));
     if (result.exitCode !== 0 || archive === undefined)
       throw stepError({
@@ -92,7 +105,10 @@ async function fromNpm(runtime: Extract<ManifestRuntime, { npm: string }>, reque
   }
 }
 
-async function fromUrl(runtime: Extract<ManifestRuntime, { url: string }>, request: RuntimeRequest): Promise<Kept> {
+async function fromUrl(
+  runtime: Extract<ManifestRuntime, { url: string }>,
+  request: RuntimeRequest,
+): Promise<Kept> {
   const { store } = request;
   if (!(await store.has(runtime.sha256))) {
     const unreachable = (reason: string, cause?: unknown): Error =>
@@ -102,7 +118,10 @@ async function fromUrl(runtime: Extract<ManifestRuntime, { url: string }>, reque
         hint: `Check the address and the network, for example: curl -fI ${runtime.url}`,
         cause,
       });
-    const response = await fetch(runtime.url, request.signal === undefined ? {} : { signal: request.signal }).catch((cause: unknown) => {
+    const response = await fetch(
+      runtime.url,
+      request.signal === undefined ? {} : { signal: request.signal },
+    ).catch((cause: unknown) => {
       request.signal?.throwIfAborted();
       throw unreachable(reasonOf(cause), cause);
     });
@@ -115,7 +134,12 @@ async function fromUrl(runtime: Extract<ManifestRuntime, { url: string }>, reque
 }
 
 /** Streams one regular file of a gzip tarball into the store. */
-async function extractOne(file: string, wanted: string, origin: string, request: RuntimeRequest): Promise<Kept> {
+async function extractOne(
+  file: string,
+  wanted: string,
+  origin: string,
+  request: RuntimeRequest,
+): Promise<Kept> {
   const found: Promise<Kept>[] = [];
   const seen: string[] = [];
   const parser = new Parser({
@@ -125,7 +149,9 @@ async function extractOne(file: string, wanted: string, origin: string, request:
       if (regular && entry.path.replace(/^\.\//, '') === wanted) {
         const kept = request.store.put(entry as AsyncIterable<Uint8Array>);
         // Awaited below; until then a failure must not count as unhandled, nor block the parser.
-        kept.catch(() => { entry.resume(); });
+        kept.catch(() => {
+          entry.resume();
+        });
         found.push(kept);
         return;
       }
@@ -133,7 +159,11 @@ async function extractOne(file: string, wanted: string, origin: string, request:
       entry.resume();
     },
   });
-  await pipeline(createReadStream(file), parser as unknown as NodeJS.WritableStream, ...(request.signal === undefined ? [] : [{ signal: request.signal }]));
+  await pipeline(
+    createReadStream(file),
+    parser as unknown as NodeJS.WritableStream,
+    ...(request.signal === undefined ? [] : [{ signal: request.signal }]),
+  );
   const [kept, ...more] = await Promise.all(found);
   if (kept !== undefined && more.length === 0) return kept;
   throw invalidError({
@@ -147,7 +177,8 @@ async function extractOne(file: string, wanted: string, origin: string, request:
 
 async function sha512Integrity(file: string, signal: AbortSignal | undefined): Promise<string> {
   const hash = createHash('sha512');
-  for await (const chunk of createReadStream(file, signal === undefined ? {} : { signal })) hash.update(chunk as Uint8Array);
+  for await (const chunk of createReadStream(file, signal === undefined ? {} : { signal }))
+    hash.update(chunk as Uint8Array);
   return `sha512-${hash.digest('base64')}`;
 }
 

@@ -40,7 +40,10 @@ export async function collectSources(request: SourcesRequest): Promise<LockedSou
         request.reporter,
         `source:${component.name}`,
         `source of ${component.name} ${component.source.ref}`,
-        (step) => collectSource(component, locked, { ...request, signal }, (note) => { step.note(note); }),
+        (step) =>
+          collectSource(component, locked, { ...request, signal }, (note) => {
+            step.note(note);
+          }),
         (source) => source.commit.slice(0, 12),
       );
     }),
@@ -62,10 +65,14 @@ async function collectSource(
   try {
     const wanted = await resolveRef(component, url, request);
     if (wanted.name.startsWith('refs/heads/') && locked === undefined)
-      reporter.warn(`${component.name}: "${ref}" is a branch and will move: a tag or a commit id keeps the bundle reproducible`);
+      reporter.warn(
+        `${component.name}: "${ref}" is a branch and will move: a tag or a commit id keeps the bundle reproducible`,
+      );
     await fetchOne(url, wanted.name, wanted.object, scratch, path.join(cacheDir, 'git'), {
       ...request,
-      onFull: () => { note('the server hands out no single commit: fetching the whole history'); },
+      onFull: () => {
+        note('the server hands out no single commit: fetching the whole history');
+      },
     });
     const fetched = await inspectFetched(scratch, url, request);
     mustBe(component, fetched, component.source.commit, 'the manifest');
@@ -74,7 +81,9 @@ async function collectSource(
       reporter.warn(`${component.name}: the submodule ${submodule} is not carried; its folder will be empty`);
 
     const archive = await exportCommit(scratch, fetched.commit, component.name, request);
-    const kill = (): void => { archive.kill(); };
+    const kill = (): void => {
+      archive.kill();
+    };
     request.signal.addEventListener('abort', kill, { once: true });
     const kept = await store
       .put(archive.stdout)
@@ -82,7 +91,9 @@ async function collectSource(
         kill();
         throw error;
       })
-      .finally(() => { request.signal.removeEventListener('abort', kill); });
+      .finally(() => {
+        request.signal.removeEventListener('abort', kill);
+      });
     const end = await archive.end;
     request.signal.throwIfAborted();
     if (end.exitCode !== 0)
@@ -92,7 +103,14 @@ async function collectSource(
         details: end.stderr.trimEnd().split('\n').slice(-8),
         hint: 'Check the disk and the git program, then run the command again.',
       });
-    const source = { component: component.name, url: git, ref, commit: fetched.commit, tree: fetched.tree, ...kept };
+    const source = {
+      component: component.name,
+      url: git,
+      ref,
+      commit: fetched.commit,
+      tree: fetched.tree,
+      ...kept,
+    };
     if (locked !== undefined && locked.sha256 !== source.sha256) throw exportDiffers(locked, source);
     return source;
   } finally {
@@ -101,7 +119,11 @@ async function collectSource(
 }
 
 /** A commit id as it is; a tag before a branch of the same name, as git itself does. */
-async function resolveRef(component: ManifestComponent, url: string, request: SourcesRequest): Promise<RemoteRef> {
+async function resolveRef(
+  component: ManifestComponent,
+  url: string,
+  request: SourcesRequest,
+): Promise<RemoteRef> {
   const { ref } = component.source;
   if (/^[0-9a-f]{40}$/.test(ref)) return { name: ref, object: ref };
   const refs = await listRemote(url, request);
@@ -109,13 +131,18 @@ async function resolveRef(component: ManifestComponent, url: string, request: So
     const found = refs.find((candidate) => candidate.name === name);
     if (found !== undefined) return found;
   }
-  const names = refs.filter(({ name }) => !name.endsWith('^{}')).map(({ name }) => name.replace(/^refs\/(?:heads|tags)\//, ''));
+  const names = refs
+    .filter(({ name }) => !name.endsWith('^{}'))
+    .map(({ name }) => name.replace(/^refs\/(?:heads|tags)\//, ''));
   const close = likely(ref, names);
   throw invalidError({
     code: 'NO_SUCH_REF',
     message: `${url} has no tag or branch "${ref}"`,
     where: `components: ${component.name}: source: ref`,
-    details: close.length === 0 ? [`it has ${String(names.length)} tags and branches`] : [`it has: ${close.join(', ')}`],
+    details:
+      close.length === 0
+        ? [`it has ${String(names.length)} tags and branches`]
+        : [`it has: ${close.join(', ')}`],
     hint: /^[0-9a-f]{7,39}$/.test(ref)
       ? 'A commit is named by all of its 40 digits.'
       : `See what it has: git ls-remote --heads --tags ${url}`,
@@ -130,11 +157,18 @@ function likely(ref: string, names: readonly string[]): string[] {
     return length;
   };
   const near = nearest(ref, names);
-  const alike = names.filter((name) => common(name) > 1 && name !== near).sort((a, b) => common(b) - common(a));
+  const alike = names
+    .filter((name) => common(name) > 1 && name !== near)
+    .sort((a, b) => common(b) - common(a));
   return [...(near === undefined ? [] : [near]), ...alike].slice(0, 5);
 }
 
-function mustBe(component: ManifestComponent, fetched: FetchedCommit, expected: GitObject | undefined, by: string): void {
+function mustBe(
+  component: ManifestComponent,
+  fetched: FetchedCommit,
+  expected: GitObject | undefined,
+  by: string,
+): void {
   if (expected === undefined || expected === fetched.commit) return;
   throw untrustedError({
     code: 'REF_MOVED',

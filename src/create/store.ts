@@ -26,10 +26,16 @@ export interface StoreOptions {
 const ABANDONED_MS = 24 * 60 * 60 * 1000;
 
 /** `$XDG_CACHE_HOME/airbundle`, or `~/.cache/airbundle`. */
-export function defaultCacheDirectory(env: Readonly<Record<string, string | undefined>>, home: string): string {
+export function defaultCacheDirectory(
+  env: Readonly<Record<string, string | undefined>>,
+  home: string,
+): string {
   const base = env['XDG_CACHE_HOME'];
   // The XDG specification: a relative path is invalid and to be ignored.
-  return path.join(base !== undefined && path.isAbsolute(base) ? base : path.join(home, '.cache'), 'airbundle');
+  return path.join(
+    base !== undefined && path.isAbsolute(base) ? base : path.join(home, '.cache'),
+    'airbundle',
+  );
 }
 
 export async function openStore(options: StoreOptions): Promise<Store> {
@@ -114,11 +120,17 @@ export function unwritable(file: string, cause: unknown): Error {
   const reasons: Record<string, [string, string]> = {
     ENOSPC: ['the disk is full', 'Make room there (see: df -h), or choose another folder.'],
     EDQUOT: ['the disk quota is used up', 'Make room there (see: quota), or choose another folder.'],
-    EFBIG: ['a file may not be that large there', 'Raise the limit (see: ulimit -f), or choose another file system.'],
+    EFBIG: [
+      'a file may not be that large there',
+      'Raise the limit (see: ulimit -f), or choose another file system.',
+    ],
     EROFS: ['the file system is read-only', 'Choose another folder.'],
     EACCES: ['permission denied', 'Choose a folder that you may write to.'],
   };
-  const [reason, hint] = reasons[code] ?? [cause instanceof Error ? cause.message : String(cause), 'Check the disk, then run the command again.'];
+  const [reason, hint] = reasons[code] ?? [
+    cause instanceof Error ? cause.message : String(cause),
+    'Check the disk, then run the command again.',
+  ];
   return stepError({ code: 'CANNOT_WRITE', message: `cannot write: ${reason}`, where: file, hint, cause });
 }
 
@@ -135,6 +147,7 @@ async function removeAbandoned(temporary: string): Promise<void> {
   for (const name of await readdir(temporary)) {
     const file = path.join(temporary, name);
     const found = await stat(file).catch(() => undefined);
-    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS) await rm(file, { recursive: true, force: true });
+    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS)
+      await rm(file, { recursive: true, force: true });
   }
 }

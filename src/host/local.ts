@@ -35,7 +35,12 @@ export function localHost(): Host {
     return selinux;
   };
 
-  const settle = async (handle: fs.FileHandle, temporary: string, path: string, options: WriteOptions): Promise<void> => {
+  const settle = async (
+    handle: fs.FileHandle,
+    temporary: string,
+    path: string,
+    options: WriteOptions,
+  ): Promise<void> => {
     await handle.chown(options.uid ?? 0, options.gid ?? 0);
     await handle.chmod(options.mode);
     await handle.sync();
@@ -163,7 +168,7 @@ async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void>
 async function hashFile(path: string): Promise<string | undefined> {
   const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: unknown) => {
     if (codeOf(error) === 'ELOOP') return undefined;
-    return missing(error);
+    missing(error);
   });
   if (handle === undefined) return undefined;
   try {
@@ -192,12 +197,16 @@ async function syncDirectory(path: string): Promise<void> {
  */
 function holdLock(path: string): ReturnType<Host['lock']> {
   return new Promise((resolve, reject) => {
-    const child = spawn('flock', ['-n', '-E', String(LOCK_CONFLICT), path, 'sh', '-c', 'echo held; exec cat'], {
-      env: CLEAN_ENVIRONMENT,
-      stdio: ['pipe', 'pipe', 'ignore'],
-      // A Ctrl-C goes to the whole foreground group: the lock stays until this process is done undoing.
-      detached: true,
-    });
+    const child = spawn(
+      'flock',
+      ['-n', '-E', String(LOCK_CONFLICT), path, 'sh', '-c', 'echo held; exec cat'],
+      {
+        env: CLEAN_ENVIRONMENT,
+        stdio: ['pipe', 'pipe', 'ignore'],
+        // A Ctrl-C goes to the whole foreground group: the lock stays until this process is done undoing.
+        detached: true,
+      },
+    );
     child.on('error', reject);
     child.on('exit', (code) => {
       if (code === LOCK_CONFLICT) resolve(undefined);
@@ -209,7 +218,9 @@ function holdLock(path: string): ReturnType<Host['lock']> {
         release: () =>
           new Promise<void>((done) => {
             child.ref();
-            child.once('close', () => { done(); });
+            child.once('close', () => {
+              done();
+            });
             child.stdin.end();
           }),
       });
@@ -218,7 +229,13 @@ function holdLock(path: string): ReturnType<Host['lock']> {
 }
 
 function factsOf(stats: Awaited<ReturnType<typeof fs.lstat>>): FileFacts {
-  const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'link' : 'other';
+  const kind = stats.isFile()
+    ? 'file'
+    : stats.isDirectory()
+      ? 'directory'
+      : stats.isSymbolicLink()
+        ? 'link'
+        : 'other';
   return {
     kind,
     mode: Number(stats.mode) & 0o7777,

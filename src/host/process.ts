@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import { execa } from 'execa';
 
 export type Argv = readonly [string, ...string[]];
@@ -94,10 +95,23 @@ export function stream(argv: Argv, env: Readonly<Record<string, string>>): Strea
     // EPIPE: the command ended early; its exit code and stderr say why.
   });
   const end = new Promise<{ exitCode: number | null; stderr: string }>((resolve) => {
-    child.on('error', (error) => { resolve({ exitCode: null, stderr: `${stderr}${error.message}` }); });
-    child.on('close', (exitCode) => { resolve({ exitCode, stderr }); });
+    child.on('error', (error) => {
+      resolve({ exitCode: null, stderr: `${stderr}${error.message}` });
+    });
+    child.on('close', (exitCode) => {
+      resolve({ exitCode, stderr });
+    });
   });
-  return { stdout: child.stdout, stdin: child.stdin, end, kill: () => { child.kill('SIGTERM'); } };
+  // Node throws away what nobody has read when the child exits; a PassThrough keeps it.
+  const stdout = child.stdout.pipe(new PassThrough());
+  return {
+    stdout,
+    stdin: child.stdin,
+    end,
+    kill: () => {
+      child.kill('SIGTERM');
+    },
+  };
 }
 
 function eachLine(from: Readable | null | undefined, onLine: (line: string) => void): void {
@@ -115,7 +129,10 @@ function eachLine(from: Readable | null | undefined, onLine: (line: string) => v
 /** The last lines of a command's output, for an error's evidence. */
 export function lastLines(result: RunResult, count = 20): string[] {
   const text = `${result.stdout}\n${result.stderr}`.trimEnd();
-  return text.split('\n').filter((line) => line.trim() !== '').slice(-count);
+  return text
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .slice(-count);
 }
 
 /** "exit code 2", "killed by SIGKILL", "could not be started (ENOENT)". */

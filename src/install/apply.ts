@@ -64,16 +64,27 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
   try {
     for (const step of plan.steps) {
       begun = step;
-      if (request.interrupted()) throw stepError({ code: 'INTERRUPTED', message: 'stopped as asked', where: `before step ${step.id}` });
+      if (request.interrupted())
+        throw stepError({
+          code: 'INTERRUPTED',
+          message: 'stopped as asked',
+          where: `before step ${step.id}`,
+        });
       await journal.record({ event: 'step-start', step: step.id, data: journalData(step) });
-      await inStep(request.reporter, step.id, step.title, (line) => perform(host, request, step, changes, built, placed, line));
+      await inStep(request.reporter, step.id, step.title, (line) =>
+        perform(host, request, step, changes, built, placed, line),
+      );
       await journal.record({ event: 'step-done', step: step.id });
     }
     begun = undefined;
     warnings.push(...(await check(host, request)));
   } catch (error) {
     const step = begun?.id ?? 'check';
-    await journal.record({ event: 'step-failed', step, reason: error instanceof Error ? error.message : String(error) });
+    await journal.record({
+      event: 'step-failed',
+      step,
+      reason: error instanceof Error ? error.message : String(error),
+    });
     const undone = await undo(host, request, changes, begun);
     await journal.record({ event: 'undone', step });
     throw withUndone(error, step, undone);
@@ -117,8 +128,18 @@ async function perform(
     case 'build': {
       const made = await Promise.all(
         step.jobs.map((job) =>
-          inStep(request.reporter, `build.${job.component.name}`, `build ${job.component.name} ${job.component.version}`, (own) =>
-            buildComponent(host, job, join(stagedFolder(request), job.component.source.path), request.facts.cpus, own),
+          inStep(
+            request.reporter,
+            `build.${job.component.name}`,
+            `build ${job.component.name} ${job.component.version}`,
+            (own) =>
+              buildComponent(
+                host,
+                job,
+                join(stagedFolder(request), job.component.source.path),
+                request.facts.cpus,
+                own,
+              ),
           ),
         ),
       );
@@ -136,7 +157,12 @@ async function perform(
   }
 }
 
-async function placeCommand(host: Host, request: ApplyRequest, alias: boolean, changes: Changes): Promise<void> {
+async function placeCommand(
+  host: Host,
+  request: ApplyRequest,
+  alias: boolean,
+  changes: Changes,
+): Promise<void> {
   const staged = stagedFolder(request);
   await host.makeDirectory(target.libexec, { mode: 0o755 });
   const places = [
@@ -160,7 +186,8 @@ type RpmsStep = Extract<PlanStep, { kind: 'rpms' }>;
 async function applyRpms(host: Host, request: ApplyRequest, step: RpmsStep, line: Step): Promise<void> {
   const staged = stagedFolder(request);
   const all = [...step.missing, ...step.upgrade];
-  for (const rpm of all) requireDigest(request.contents, rpm.path, (await host.sha256(join(staged, rpm.path))) ?? 'missing');
+  for (const rpm of all)
+    requireDigest(request.contents, rpm.path, (await host.sha256(join(staged, rpm.path))) ?? 'missing');
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
   let done = 0;
   const onLine = (text: string): void => {
@@ -169,7 +196,10 @@ async function applyRpms(host: Host, request: ApplyRequest, step: RpmsStep, line
   };
   await installPackages(host, paths(step.missing), false, onLine);
   await installPackages(host, paths(step.upgrade), true, onLine);
-  await requirePackages(host, all.map((rpm) => rpm.nevra));
+  await requirePackages(
+    host,
+    all.map((rpm) => rpm.nevra),
+  );
 }
 
 async function placeFiles(
@@ -185,7 +215,12 @@ async function placeFiles(
       await host.ensureDirectory(dirname(file.path));
       await changes.keep(file.path);
       const sha256 = await host.copyDurable(file.from, file.path, { mode: file.mode });
-      placed.files.push({ component: component.name, path: file.path, sha256: Sha256.parse(sha256), mode: file.mode });
+      placed.files.push({
+        component: component.name,
+        path: file.path,
+        sha256: Sha256.parse(sha256),
+        mode: file.mode,
+      });
     }
     for (const link of component.links) {
       await host.ensureDirectory(dirname(link.path));
@@ -233,7 +268,9 @@ async function check(host: Host, request: ApplyRequest): Promise<string[]> {
   if (checks.length === 0) return [];
   return inStep(request.reporter, 'check', 'check the services', async () => {
     const results = await Promise.all(checks.map((one) => runCheck(host, one, request.now)));
-    const problems = results.flatMap((result) => (result.problem === undefined ? [] : [`${result.check.id}: ${result.problem}`]));
+    const problems = results.flatMap((result) =>
+      result.problem === undefined ? [] : [`${result.check.id}: ${result.problem}`],
+    );
     if (problems.length > 0)
       throw stepError({
         code: 'CHECK_FAILED',
@@ -247,7 +284,12 @@ async function check(host: Host, request: ApplyRequest): Promise<string[]> {
 }
 
 /** Puts back what services depend on. @returns what was done, for the message */
-async function undo(host: Host, request: ApplyRequest, changes: Changes, failed: PlanStep | undefined): Promise<string[]> {
+async function undo(
+  host: Host,
+  request: ApplyRequest,
+  changes: Changes,
+  failed: PlanStep | undefined,
+): Promise<string[]> {
   const services = request.plan.steps.find((step) => step.kind === 'services');
   const servicesBegan = failed === undefined || failed.kind === 'services';
   const restored = await changes.restore();

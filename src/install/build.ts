@@ -30,7 +30,12 @@ const MAX_ENTRIES = 20_000;
 const COMMAND_TIMEOUT_MS = 30 * 60_000;
 
 /** The folder is always the same, so that the same source gives the same binary (FACTS). */
-export function buildFolders(component: string): { top: string; source: string; destdir: string; home: string } {
+export function buildFolders(component: string): {
+  top: string;
+  source: string;
+  destdir: string;
+  home: string;
+} {
   const top = join(target.build, component);
   return { top, source: join(top, 'source'), destdir: join(top, 'destdir'), home: join(top, 'home') };
 }
@@ -66,7 +71,9 @@ export async function buildComponent(
       gid: uid,
       timeoutMs: COMMAND_TIMEOUT_MS,
       ...(inputFile === undefined ? {} : { inputFile }),
-      onLine: (line) => { step.note(line.trim().slice(0, 60)); },
+      onLine: (line) => {
+        step.note(line.trim().slice(0, 60));
+      },
     });
     await host.append(log, `${result.stdout}${result.stderr}`);
     if (result.exitCode === 0) return;
@@ -80,7 +87,8 @@ export async function buildComponent(
   };
 
   try {
-    const fill = (word: string): string => word.replaceAll('{jobs}', String(jobs)).replaceAll('{destdir}', folders.destdir);
+    const fill = (word: string): string =>
+      word.replaceAll('{jobs}', String(jobs)).replaceAll('{destdir}', folders.destdir);
     await command(['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'], sourceTar);
     for (const words of [...component.build, component.install]) await command(argvOf(words, fill));
     if (component.smoke !== undefined) await command(argvOf(component.smoke, fill));
@@ -126,7 +134,7 @@ async function collect(host: Host, component: BundledComponent, destdir: string)
       message: `${component.name}: ${message}`,
       where: `step build, component ${component.name}, ${destdir}`,
       details: details.slice(0, 20),
-      hint: "Nothing was moved. Declare it in the manifest (files, links or discard) and make a new bundle.",
+      hint: 'Nothing was moved. Declare it in the manifest (files, links or discard) and make a new bundle.',
     });
   const entries = (await fastGlob('**', { ...GLOB, cwd: destdir })).sort();
   if (entries.length > MAX_ENTRIES) throw bad(`the build made more than ${String(MAX_ENTRIES)} files`);
@@ -147,12 +155,14 @@ async function collect(host: Host, component: BundledComponent, destdir: string)
     } else if (facts.kind !== 'file') problems.push(`${path} is neither a file nor a link`);
     else if ((facts.mode & 0o7000) !== 0) problems.push(`${path} is setuid, setgid or sticky`);
     else if (discarded.all.has(path)) continue;
-    else if (wanted.all.has(path)) files.push({ from, path, mode: (facts.mode & 0o111) === 0 ? 0o644 : 0o755 });
+    else if (wanted.all.has(path))
+      files.push({ from, path, mode: (facts.mode & 0o111) === 0 ? 0o644 : 0o755 });
     else problems.push(`${path} is not declared`);
   }
   for (const glob of wanted.unmatched) problems.push(`${glob} is declared, but the build did not make it`);
   for (const link of component.links)
-    if (!links.has(link.path)) problems.push(`${link.path} is declared as a link, but the build did not make it`);
+    if (!links.has(link.path))
+      problems.push(`${link.path} is declared as a link, but the build did not make it`);
   if (problems.length > 0) throw bad('the build made something else than was declared', problems);
   return files;
 }
@@ -160,7 +170,10 @@ async function collect(host: Host, component: BundledComponent, destdir: string)
 const GLOB = { dot: true, onlyFiles: false, followSymbolicLinks: false } as const;
 
 /** The paths that globs match under a folder; directories are no match. */
-async function matches(globs: readonly string[], folder: string): Promise<{ all: Set<string>; unmatched: string[] }> {
+async function matches(
+  globs: readonly string[],
+  folder: string,
+): Promise<{ all: Set<string>; unmatched: string[] }> {
   const all = new Set<string>();
   const unmatched: string[] = [];
   for (const glob of globs) {

@@ -41,14 +41,16 @@ async function ask(host: Host, check: Check): Promise<Answer> {
       const table = (await host.read('/proc/net/tcp'))?.toString('utf8') ?? '';
       const wanted = check.address === '0.0.0.0' ? '*' : check.address;
       const there = parseListeners(table);
-      const found = there.includes(`${wanted}:${String(check.port)}`) || there.includes(`*:${String(check.port)}`);
+      const found =
+        there.includes(`${wanted}:${String(check.port)}`) || there.includes(`*:${String(check.port)}`);
       return plain(found ? undefined : `nothing listens on ${check.address}:${String(check.port)}`);
     }
     case 'haproxy':
       return askHaproxy(check.socket, check.proxies);
     case 'command': {
       const result = await host.run(check.argv, { timeoutMs: 10_000 });
-      if (result.exitCode !== 0) return plain(`${check.argv.join(' ')} ${outcome(result)}: ${lastLines(result, 1).join('')}`);
+      if (result.exitCode !== 0)
+        return plain(`${check.argv.join(' ')} ${outcome(result)}: ${lastLines(result, 1).join('')}`);
       return plain(
         check.expect === undefined || result.stdout.includes(check.expect)
           ? undefined
@@ -62,7 +64,10 @@ async function askHaproxy(socket: string, proxies: readonly string[]): Promise<A
   try {
     return judged(await haproxyStats(socket), proxies);
   } catch (error) {
-    return { problem: `${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`, warnings: [] };
+    return {
+      problem: `${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`,
+      warnings: [],
+    };
   }
 }
 
@@ -76,12 +81,20 @@ export async function haproxyStats(socket: string): Promise<ProxyRow[]> {
   const text = await new Promise<string>((resolve, reject) => {
     const client = connect(socket);
     let answer = '';
-    client.setTimeout(3000, () => { client.destroy(new Error('no answer within 3 s')); });
+    client.setTimeout(3000, () => {
+      client.destroy(new Error('no answer within 3 s'));
+    });
     client.setEncoding('utf8');
-    client.on('connect', () => { client.write('show stat\n'); });
-    client.on('data', (piece: string) => { answer += piece; });
+    client.on('connect', () => {
+      client.write('show stat\n');
+    });
+    client.on('data', (piece: string) => {
+      answer += piece;
+    });
     client.on('error', reject);
-    client.on('close', () => { resolve(answer); });
+    client.on('close', () => {
+      resolve(answer);
+    });
   });
   return parseShowStat(text);
 }

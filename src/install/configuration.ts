@@ -60,7 +60,12 @@ async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter)
   await host.writeDurable(file.path, file.content, { mode: file.mode, ...ids });
 }
 
-async function validate(host: Host, file: ConfiguredFile, candidate: string, reporter: Reporter): Promise<void> {
+async function validate(
+  host: Host,
+  file: ConfiguredFile,
+  candidate: string,
+  reporter: Reporter,
+): Promise<void> {
   const rule = file.validate;
   if (rule === undefined) return;
   const [program, ...words] = rule.argv;

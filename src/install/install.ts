@@ -84,7 +84,8 @@ export async function install(host: Host, request: InstallRequest): Promise<Inst
 
 async function prepare(host: Host): Promise<void> {
   await host.makeDirectory(target.state, { mode: 0o711 });
-  for (const path of [target.stage, target.backup, target.log]) await host.makeDirectory(path, { mode: 0o700 });
+  for (const path of [target.stage, target.backup, target.log])
+    await host.makeDirectory(path, { mode: 0o700 });
   await host.makeDirectory(target.build, { mode: 0o711 });
 }
 
@@ -97,17 +98,20 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     'verify',
     'verify the signature',
     () => verifyChecksums(host, request.directory, keys.trusted),
-    ({ checksums, signedBy }) => `${checksums.name} ${checksums.version}, sequence ${String(checksums.sequence)}, signed by ${signedBy.keyId}`,
+    ({ checksums, signedBy }) =>
+      `${checksums.name} ${checksums.version}, sequence ${String(checksums.sequence)}, signed by ${signedBy.keyId}`,
   );
   requireSequence(verified.checksums, verified.digest, receipt);
 
   // The same bundle as committed: its contents are known, and the payload is read only if a step needs it.
   const known = receipt?.digest === verified.digest ? receipt.contents : undefined;
-  const first = known === undefined ? undefined : await planFor(host, request, known, verified, keys.isNew, receipt);
+  const first =
+    known === undefined ? undefined : await planFor(host, request, known, verified, keys.isNew, receipt);
   const settled = first !== undefined && !needsPayload(first.plan);
   const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
-  const { plan, facts, configuration, siteDigest } =
-    settled ? first : await planFor(host, request, contents, verified, keys.isNew, receipt);
+  const { plan, facts, configuration, siteDigest } = settled
+    ? first
+    : await planFor(host, request, contents, verified, keys.isNew, receipt);
 
   const refusals = [...plan.refusals, ...(await rpmRefusals(host, plan, stage, request.allow.conflicts))];
   const final = { ...plan, refusals };
@@ -128,7 +132,12 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
 
   const journal = openJournal(host, request.runId);
   if (final.steps.length > 0)
-    await journal.record({ event: 'begin', digest: verified.digest, bundle: `${contents.name} ${contents.version}`, node: final.node });
+    await journal.record({
+      event: 'begin',
+      digest: verified.digest,
+      bundle: `${contents.name} ${contents.version}`,
+      node: final.node,
+    });
   const applied = await apply(host, {
     plan: final,
     contents,
@@ -146,9 +155,19 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     await journal.record({ event: 'end', result: request.interrupted() ? 'interrupted' : 'failed' });
     throw error;
   });
-  if (final.steps.length === 0) return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
+  if (final.steps.length === 0)
+    return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
 
-  const committed = await commit(host, request, { verified, contents, plan: final, facts, applied, receipt, siteDigest, configuration });
+  const committed = await commit(host, request, {
+    verified,
+    contents,
+    plan: final,
+    facts,
+    applied,
+    receipt,
+    siteDigest,
+    configuration,
+  });
   await journal.record({ event: 'commit', digest: verified.digest });
   await journal.record({ event: 'end', result: 'committed' });
   return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
@@ -196,7 +215,12 @@ async function keysFor(host: Host, request: InstallRequest): Promise<Keys> {
   return { trusted: [key], isNew: true };
 }
 
-async function stageBundle(host: Host, request: InstallRequest, verified: Verified, stage: string): Promise<Contents> {
+async function stageBundle(
+  host: Host,
+  request: InstallRequest,
+  verified: Verified,
+  stage: string,
+): Promise<Contents> {
   const [payload] = verified.checksums.files;
   const path = join(request.directory, payload?.name ?? folder.payload(''));
   const expected = Sha256.parse(payload?.sha256);
@@ -249,7 +273,12 @@ async function planFor(
     request.reporter,
     'probe',
     'look at this node',
-    () => probe(host, { configuration: site.configuration, receipt, paths: [target.command, target.runtime, target.installer, target.commandAlias] }),
+    () =>
+      probe(host, {
+        configuration: site.configuration,
+        receipt,
+        paths: [target.command, target.runtime, target.installer, target.commandAlias],
+      }),
     (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
   );
   const planRequest: PlanRequest = {
@@ -268,7 +297,12 @@ async function planFor(
 }
 
 const NOTHING: Configuration = {
-  users: [], directories: [], files: [], refreshes: [], services: [], checks: [],
+  users: [],
+  directories: [],
+  files: [],
+  refreshes: [],
+  services: [],
+  checks: [],
   status: { versions: [], vips: [], haproxySockets: [] },
   firewall: [],
 };
@@ -291,9 +325,15 @@ async function readSite(host: Host, request: InstallRequest, contents: Contents)
     });
   const bytes = await host.read(request.site);
   if (bytes === undefined)
-    throw usageError({ code: 'NO_SITE', message: 'the site file is not there', where: request.site, hint: 'Give its path: --site site.yaml' });
+    throw usageError({
+      code: 'NO_SITE',
+      message: 'the site file is not there',
+      where: request.site,
+      hint: 'Give its path: --site site.yaml',
+    });
   const site = parseSite(bytes, request.site);
-  const secretPath = site.vrrp === undefined ? undefined : join(dirname(request.site), basename(site.vrrp.secretFile));
+  const secretPath =
+    site.vrrp === undefined ? undefined : join(dirname(request.site), basename(site.vrrp.secretFile));
   const secret = secretPath === undefined ? undefined : await host.read(secretPath);
   if (secretPath !== undefined && secret === undefined)
     throw usageError({
@@ -306,19 +346,35 @@ async function readSite(host: Host, request: InstallRequest, contents: Contents)
     components: contents.components,
     site,
     node: request.node,
-    ...(secret === undefined || secretPath === undefined ? {} : { secret: parseSecret(secret.toString('utf8'), secretPath) }),
+    ...(secret === undefined || secretPath === undefined
+      ? {}
+      : { secret: parseSecret(secret.toString('utf8'), secretPath) }),
   });
-  return { configuration, node: request.node, digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')) };
+  return {
+    configuration,
+    node: request.node,
+    digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')),
+  };
 }
 
 /** What rpm itself says against the missing set, tried without force and nodeps; minus what was allowed by name. */
-async function rpmRefusals(host: Host, plan: Plan, stage: string, accepted: readonly string[]): Promise<string[]> {
+async function rpmRefusals(
+  host: Host,
+  plan: Plan,
+  stage: string,
+  accepted: readonly string[],
+): Promise<string[]> {
   const step = plan.steps.find((candidate) => candidate.kind === 'rpms');
   if (step?.kind !== 'rpms') return [];
   const paths = [...step.missing, ...step.upgrade].map((rpm) => join(stage, rpm.path));
   const problems = await testTransaction(host, paths, step.upgrade.length > 0);
   return problems
-    .filter((line) => !accepted.some((name) => line.split(/[\s()]+/).some((word) => word === name || word.startsWith(`${name}-`))))
+    .filter(
+      (line) =>
+        !accepted.some((name) =>
+          line.split(/[\s()]+/).some((word) => word === name || word.startsWith(`${name}-`)),
+        ),
+    )
     .map((line) => `rpm: ${line} (--allow-conflict NAME accepts the problems of one package)`);
 }
 
@@ -345,8 +401,12 @@ function watchedOf({ services, status }: Configuration): Watched {
 /** Writes the receipt: from here on this bundle is what is installed. */
 async function commit(host: Host, request: InstallRequest, input: CommitInput): Promise<Receipt> {
   const { verified, contents, plan, facts, applied, receipt } = input;
-  const rebuilt = new Set(plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])));
-  const kept = new Set(contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)));
+  const rebuilt = new Set(
+    plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])),
+  );
+  const kept = new Set(
+    contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)),
+  );
   const rpms = plan.steps.flatMap((step) => (step.kind === 'rpms' ? [...step.missing, ...step.upgrade] : []));
   const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
   const written: Receipt = {
@@ -357,7 +417,9 @@ async function commit(host: Host, request: InstallRequest, input: CommitInput): 
     node: plan.node,
     siteDigest: input.siteDigest,
     contents,
-    recipes: Object.fromEntries(contents.components.map((component) => [component.name, recipeOf(component)])),
+    recipes: Object.fromEntries(
+      contents.components.map((component) => [component.name, recipeOf(component)]),
+    ),
     files: [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...applied.files],
     watched: watchedOf(input.configuration),
     links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],

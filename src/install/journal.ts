@@ -3,7 +3,12 @@ import { target } from '../model/layout.js';
 
 /** One line of the journal: what this program did on this node, in the order in which it did it. */
 export type JournalEvent =
-  | { readonly event: 'begin'; readonly digest: string; readonly bundle: string; readonly node: string | null }
+  | {
+      readonly event: 'begin';
+      readonly digest: string;
+      readonly bundle: string;
+      readonly node: string | null;
+    }
   | { readonly event: 'step-start'; readonly step: string; readonly data?: unknown }
   | { readonly event: 'step-done'; readonly step: string; readonly data?: unknown }
   | { readonly event: 'step-failed'; readonly step: string; readonly reason: string }

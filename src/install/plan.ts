@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { Configuration, ConfiguredDirectory, ConfiguredFile, ManagedService, Refresh, SystemUser } from '../configure/types.js';
+import type {
+  Configuration,
+  ConfiguredDirectory,
+  ConfiguredFile,
+  ManagedService,
+  Refresh,
+  SystemUser,
+} from '../configure/types.js';
 import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
 import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
@@ -28,7 +35,11 @@ export type PlanStep = EveryStep &
   (
     | { readonly kind: 'trust' }
     | { readonly kind: 'command'; readonly alias: boolean }
-    | { readonly kind: 'rpms'; readonly missing: readonly BundledRpm[]; readonly upgrade: readonly BundledRpm[] }
+    | {
+        readonly kind: 'rpms';
+        readonly missing: readonly BundledRpm[];
+        readonly upgrade: readonly BundledRpm[];
+      }
     | { readonly kind: 'build'; readonly jobs: readonly BuildJob[] }
     | { readonly kind: 'files'; readonly components: readonly string[] }
     | { readonly kind: 'users'; readonly users: readonly SystemUser[] }
@@ -48,7 +59,12 @@ export interface ServiceAction {
 }
 
 export interface Plan {
-  readonly bundle: { readonly name: string; readonly version: string; readonly sequence: number; readonly digest: string };
+  readonly bundle: {
+    readonly name: string;
+    readonly version: string;
+    readonly sequence: number;
+    readonly digest: string;
+  };
   readonly node: string | null;
   readonly siteDigest: string | null;
   readonly rpms: RpmPlan;
@@ -94,9 +110,19 @@ export function makePlan(request: PlanRequest): Plan {
     filesStep(stale),
     configurationStep(configuration, facts),
   ].filter((step): step is PlanStep => step !== undefined);
-  const services = servicesStep(configuration, facts, stale.map((component) => component.name), steps);
+  const services = servicesStep(
+    configuration,
+    facts,
+    stale.map((component) => component.name),
+    steps,
+  );
   return {
-    bundle: { name: contents.name, version: contents.version, sequence: contents.sequence, digest: request.digest },
+    bundle: {
+      name: contents.name,
+      version: contents.version,
+      sequence: contents.sequence,
+      digest: request.digest,
+    },
     node: request.node,
     siteDigest: request.siteDigest,
     rpms,
@@ -127,7 +153,8 @@ function commandStep({ contents, facts }: PlanRequest): PlanStep | undefined {
     [target.runtime, member.runtime],
     [target.installer, member.installer],
   ];
-  const digestOf = (path: string): string | undefined => contents.members.find((entry) => entry.path === path)?.sha256;
+  const digestOf = (path: string): string | undefined =>
+    contents.members.find((entry) => entry.path === path)?.sha256;
   const wrapper = createHash('sha256').update(commandScript()).digest('hex');
   const changes = wanted
     .filter(([path, from]) => facts.files.get(path)?.sha256 !== digestOf(from))
@@ -189,9 +216,11 @@ function usersStep(configuration: Configuration, facts: Facts): PlanStep | undef
 
 function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep | undefined {
   if (stale.length === 0) return undefined;
-  const taken = new Set([...facts.users.values()].flatMap(({ uid, gid }) => [uid, gid]).concat([...facts.groups.values()]));
+  const taken = new Set(
+    [...facts.users.values()].flatMap(({ uid, gid }) => [uid, gid]).concat([...facts.groups.values()]),
+  );
   const free: number[] = [];
-  for (let uid = BUILD_UIDS.first; uid <= BUILD_UIDS.last && free.length < stale.length; uid += 1)
+  for (let uid: number = BUILD_UIDS.first; uid <= BUILD_UIDS.last && free.length < stale.length; uid += 1)
     if (!taken.has(uid)) free.push(uid);
   const jobs = stale.map((component, index) => ({ component, uid: free[index] ?? -1 }));
   return {
@@ -245,8 +274,7 @@ function configurationStep(configuration: Configuration, facts: Facts): PlanStep
 export function isCurrent(file: ConfiguredFile, facts: Facts): boolean {
   const there = facts.files.get(file.path);
   return (
-    there !== undefined &&
-    there.sha256 === createHash('sha256').update(file.content).digest('hex') &&
+    there?.sha256 === createHash('sha256').update(file.content).digest('hex') &&
     there.mode === file.mode &&
     there.uid === facts.users.get(file.owner)?.uid &&
     there.gid === facts.groups.get(file.group)
@@ -266,7 +294,8 @@ function servicesStep(
   const actions = configuration.services.map((service): ServiceAction => {
     const state = facts.units.get(service.unit);
     const active = state?.active === 'active';
-    const changed = rebuilt.includes(service.component) || touches(service.restartOn) || touches([service.unitFile]);
+    const changed =
+      rebuilt.includes(service.component) || touches(service.restartOn) || touches([service.unitFile]);
     const action = !active ? 'start' : changed ? 'restart' : touches(service.reloadOn) ? 'reload' : 'none';
     return { service, enable: state?.enabled !== 'enabled', action };
   });
@@ -301,7 +330,10 @@ function isStale(component: BundledComponent, facts: Facts, receipt: Receipt | u
 
 function notesOf({ configuration, facts }: PlanRequest, rpms: RpmPlan): string[] {
   return [
-    ...rpms.newer.map(({ rpm, installed }) => `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`),
+    ...rpms.newer.map(
+      ({ rpm, installed }) =>
+        `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
+    ),
     ...configuration.firewall.map((opening) =>
       opening.kind === 'tcp'
         ? `a firewall must let in TCP ${opening.address}:${String(opening.port)} (${opening.why})`
@@ -320,8 +352,12 @@ function refusalsOf(request: PlanRequest, stale: readonly BundledComponent[]): s
     refusals.push(
       `this is ${facts.os.name === '' ? 'an unknown system' : facts.os.name} (release ${facts.os.release}), the bundle is for EL ${contents.target.releases.join(', ')}`,
     );
-  for (const point of facts.noexec) refusals.push(`${point} is mounted noexec: programs of this bundle run from there (mount -o remount,exec ${point})`);
-  for (const point of facts.readOnly) refusals.push(`${point} is mounted read-only (mount -o remount,rw ${point})`);
+  for (const point of facts.noexec)
+    refusals.push(
+      `${point} is mounted noexec: programs of this bundle run from there (mount -o remount,exec ${point})`,
+    );
+  for (const point of facts.readOnly)
+    refusals.push(`${point} is mounted read-only (mount -o remount,rw ${point})`);
   const room = roomBytes(contents, stale.length > 0);
   if (facts.freeBytes < room)
     refusals.push(`${target.state} has ${mebibytes(facts.freeBytes)} free, ${mebibytes(room)} are needed`);
@@ -334,7 +370,8 @@ function configurationRefusals(configuration: Configuration, facts: Facts, takeO
   if (!takeOver) {
     for (const file of configuration.files) {
       const owner = facts.owners.get(file.path);
-      if (owner !== undefined) refusals.push(`${file.path} belongs to the package ${owner} (--take-over replaces it)`);
+      if (owner !== undefined)
+        refusals.push(`${file.path} belongs to the package ${owner} (--take-over replaces it)`);
     }
     for (const service of configuration.services) {
       const fragment = facts.units.get(service.unit)?.fragment ?? '';
@@ -346,13 +383,19 @@ function configurationRefusals(configuration: Configuration, facts: Facts, takeO
     if (check.kind !== 'listen') continue;
     const service = configuration.services.find((entry) => entry.component === check.component);
     const ours = service !== undefined && facts.units.get(service.unit)?.active === 'active';
-    const taken = [`${check.address}:${String(check.port)}`, `*:${String(check.port)}`].some((at) => facts.listening.has(at));
+    const taken = [`${check.address}:${String(check.port)}`, `*:${String(check.port)}`].some((at) =>
+      facts.listening.has(at),
+    );
     if (taken && !ours)
-      refusals.push(`port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`);
+      refusals.push(
+        `port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`,
+      );
   }
   for (const vip of configuration.status.vips)
     if (!facts.interfaces.has(vip.interface))
-      refusals.push(`the site puts the VIP ${vip.address} on ${vip.interface}, which this node does not have (it has ${[...facts.interfaces.keys()].join(', ')})`);
+      refusals.push(
+        `the site puts the VIP ${vip.address} on ${vip.interface}, which this node does not have (it has ${[...facts.interfaces.keys()].join(', ')})`,
+      );
   return refusals;
 }
 

@@ -66,34 +66,72 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
   ];
   const linkPaths = [target.commandAlias, ...(receipt?.links.map((link) => link.path) ?? [])];
   const units = configuration.services.map((service) => service.unit);
-  const [os, arch, installed, users, groups, files, links, directories, unitStates, owners, mounts, free, listening, interfaces, selinux] =
-    await Promise.all([
-      readOs(host),
-      host.run(['uname', '-m']).then((result) => result.stdout.trim()),
-      installedPackages(host),
-      readUsers(host),
-      readGroups(host),
-      readFiles(host, paths),
-      readLinks(host, linkPaths),
-      readDirectories(host, configuration.directories.map((directory) => directory.path)),
-      readUnits(host, units),
-      readOwners(host, configuration.files.map((file) => file.path)),
-      host.read('/proc/self/mounts').then((bytes) => parseMounts(bytes?.toString('utf8') ?? '')),
-      freeBytes(host),
-      readListening(host),
-      readInterfaces(host),
-      host.run(['getenforce']).then((result) => (result.exitCode === 0 ? result.stdout.trim() : 'none')),
-    ]);
+  const [
+    os,
+    arch,
+    installed,
+    users,
+    groups,
+    files,
+    links,
+    directories,
+    unitStates,
+    owners,
+    mounts,
+    free,
+    listening,
+    interfaces,
+    selinux,
+  ] = await Promise.all([
+    readOs(host),
+    host.run(['uname', '-m']).then((result) => result.stdout.trim()),
+    installedPackages(host),
+    readUsers(host),
+    readGroups(host),
+    readFiles(host, paths),
+    readLinks(host, linkPaths),
+    readDirectories(
+      host,
+      configuration.directories.map((directory) => directory.path),
+    ),
+    readUnits(host, units),
+    readOwners(
+      host,
+      configuration.files.map((file) => file.path),
+    ),
+    host.read('/proc/self/mounts').then((bytes) => parseMounts(bytes?.toString('utf8') ?? '')),
+    freeBytes(host),
+    readListening(host),
+    readInterfaces(host),
+    host.run(['getenforce']).then((result) => (result.exitCode === 0 ? result.stdout.trim() : 'none')),
+  ]);
   const holds = (path: string, option: string): string[] => {
     const mount = mountOf(mounts, path);
     return mount?.options.includes(option) === true ? [mount.point] : [];
   };
   const unique = (list: string[]): string[] => [...new Set(list)].sort();
   return {
-    os, arch, cpus: cpus().length, installed, users, groups, files, links, directories,
-    units: unitStates, owners, freeBytes: free, listening, interfaces, selinux,
-    noexec: unique([target.state, '/usr/local/sbin', target.libexec].flatMap((path) => holds(path, 'noexec'))),
-    readOnly: unique([target.state, '/usr/local/sbin', target.libexec, '/etc'].flatMap((path) => holds(path, 'ro'))),
+    os,
+    arch,
+    cpus: cpus().length,
+    installed,
+    users,
+    groups,
+    files,
+    links,
+    directories,
+    units: unitStates,
+    owners,
+    freeBytes: free,
+    listening,
+    interfaces,
+    selinux,
+    noexec: unique(
+      [target.state, '/usr/local/sbin', target.libexec].flatMap((path) => holds(path, 'noexec')),
+    ),
+    readOnly: unique(
+      [target.state, '/usr/local/sbin', target.libexec, '/etc'].flatMap((path) => holds(path, 'ro')),
+    ),
   };
 }
 
@@ -134,7 +172,9 @@ export async function readFiles(host: Host, paths: readonly string[]): Promise<M
       const facts = await host.lstat(path);
       if (facts?.kind !== 'file') return [];
       const sha256 = await host.sha256(path);
-      return sha256 === undefined ? [] : [[path, { sha256, mode: facts.mode, uid: facts.uid, gid: facts.gid }]];
+      return sha256 === undefined
+        ? []
+        : [[path, { sha256, mode: facts.mode, uid: facts.uid, gid: facts.gid }]];
     }),
   );
   return new Map(entries.flat());
@@ -160,9 +200,22 @@ async function readDirectories(host: Host, paths: readonly string[]): Promise<Se
 export async function readUnits(host: Host, units: readonly string[]): Promise<Map<string, UnitState>> {
   const entries = await Promise.all(
     units.map(async (unit): Promise<[string, UnitState]> => {
-      const shown = await host.run(['systemctl', 'show', '-p', 'ActiveState', '-p', 'UnitFileState', '-p', 'FragmentPath', unit]);
+      const shown = await host.run([
+        'systemctl',
+        'show',
+        '-p',
+        'ActiveState',
+        '-p',
+        'UnitFileState',
+        '-p',
+        'FragmentPath',
+        unit,
+      ]);
       const field = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(shown.stdout)?.[1] ?? '';
-      return [unit, { active: field('ActiveState'), enabled: field('UnitFileState'), fragment: field('FragmentPath') }];
+      return [
+        unit,
+        { active: field('ActiveState'), enabled: field('UnitFileState'), fragment: field('FragmentPath') },
+      ];
     }),
   );
   return new Map(entries);

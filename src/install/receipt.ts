@@ -21,7 +21,9 @@ export type InstalledLink = z.infer<typeof InstalledLink>;
 /** What `status` asks about, as the site said when it was installed (configure/types.ts). */
 const Watched = z.strictObject({
   units: z.array(z.string()),
-  versions: z.array(z.strictObject({ component: z.string(), label: z.string(), argv: z.tuple([z.string()], z.string()) })),
+  versions: z.array(
+    z.strictObject({ component: z.string(), label: z.string(), argv: z.tuple([z.string()], z.string()) }),
+  ),
   vips: z.array(
     z.strictObject({ name: z.string(), address: z.string(), prefixLength: z.int(), interface: z.string() }),
   ),

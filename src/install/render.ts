@@ -5,7 +5,9 @@ import type { Facts } from './probe.js';
 export function renderPlan(plan: Plan, facts: Facts, verbose: boolean): string {
   const { bundle } = plan;
   const shown = (changes: readonly string[]): readonly string[] =>
-    verbose || changes.length <= 12 ? changes : [...changes.slice(0, 10), `… and ${String(changes.length - 10)} more (--verbose shows all)`];
+    verbose || changes.length <= 12
+      ? changes
+      : [...changes.slice(0, 10), `… and ${String(changes.length - 10)} more (--verbose shows all)`];
   return [
     `Plan for ${plan.node ?? 'this node'}: ${bundle.name} ${bundle.version} (sequence ${String(bundle.sequence)}, ${bundle.digest.slice(0, 16)})`,
     `  on ${facts.os.name}, release ${facts.os.release}, ${facts.arch}, ${String(facts.installed.length)} RPMs installed`,

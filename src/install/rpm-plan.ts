@@ -8,12 +8,56 @@ import { compareNevra, formatNevra } from '../model/nevra.js';
  * --allow-protected. Their -devel and -headers packages are not among them.
  */
 export const PROTECTED_PACKAGES: readonly string[] = [
-  'bash', 'centos-release', 'coreutils', 'dbus', 'dbus-libs', 'dracut', 'filesystem', 'glibc', 'glibc-common',
-  'glibc-minimal-langpack', 'gnupg2', 'grub2', 'grub2-common', 'grub2-tools', 'initscripts', 'kernel', 'kmod',
-  'kmod-libs', 'krb5-libs', 'libgcc', 'libselinux', 'libsepol', 'libstdc++', 'nspr', 'nss', 'nss-softokn',
-  'nss-softokn-freebl', 'nss-util', 'openssh', 'openssh-clients', 'openssh-server', 'openssl', 'openssl-libs',
-  'pam', 'polkit', 'python', 'python-libs', 'rpm', 'rpm-build-libs', 'rpm-libs', 'rpm-python', 'selinux-policy',
-  'selinux-policy-targeted', 'setup', 'shadow-utils', 'sudo', 'systemd', 'systemd-libs', 'util-linux', 'yum',
+  'bash',
+  'centos-release',
+  'coreutils',
+  'dbus',
+  'dbus-libs',
+  'dracut',
+  'filesystem',
+  'glibc',
+  'glibc-common',
+  'glibc-minimal-langpack',
+  'gnupg2',
+  'grub2',
+  'grub2-common',
+  'grub2-tools',
+  'initscripts',
+  'kernel',
+  'kmod',
+  'kmod-libs',
+  'krb5-libs',
+  'libgcc',
+  'libselinux',
+  'libsepol',
+  'libstdc++',
+  'nspr',
+  'nss',
+  'nss-softokn',
+  'nss-softokn-freebl',
+  'nss-util',
+  'openssh',
+  'openssh-clients',
+  'openssh-server',
+  'openssl',
+  'openssl-libs',
+  'pam',
+  'polkit',
+  'python',
+  'python-libs',
+  'rpm',
+  'rpm-build-libs',
+  'rpm-libs',
+  'rpm-python',
+  'selinux-policy',
+  'selinux-policy-targeted',
+  'setup',
+  'shadow-utils',
+  'sudo',
+  'systemd',
+  'systemd-libs',
+  'util-linux',
+  'yum',
 ];
 
 export interface RpmAllowances {
@@ -101,6 +145,9 @@ function refusalsOf(
       ),
     ...missing
       .filter((rpm) => isProtected(rpm.nevra.name))
-      .map((rpm) => `${formatNevra(rpm.nevra)} is protected and not installed here (--allow-protected ${rpm.nevra.name})`),
+      .map(
+        (rpm) =>
+          `${formatNevra(rpm.nevra)} is protected and not installed here (--allow-protected ${rpm.nevra.name})`,
+      ),
   ];
 }

@@ -24,7 +24,8 @@ export async function installedPackages(host: Host): Promise<Nevra[]> {
 export function parsePackages(text: string): Nevra[] {
   return text.split('\n').flatMap((line) => {
     const [name, epoch, version, release, arch] = line.split('\t');
-    if (name === undefined || epoch === undefined || version === undefined || release === undefined) return [];
+    if (name === undefined || epoch === undefined || version === undefined || release === undefined)
+      return [];
     if (arch === undefined || arch === '(none)') return [];
     return [{ name, epoch: epoch === '(none)' ? 0 : Number(epoch), version, release, arch }];
   });
@@ -35,14 +36,22 @@ export function parsePackages(text: string): Nevra[] {
  * @param paths the RPM files
  * @returns rpm's own problem lines; empty: it would go in
  */
-export async function testTransaction(host: Host, paths: readonly string[], upgrade: boolean): Promise<string[]> {
+export async function testTransaction(
+  host: Host,
+  paths: readonly string[],
+  upgrade: boolean,
+): Promise<string[]> {
   if (paths.length === 0) return [];
-  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', ...paths], { timeoutMs: 10 * 60_000 });
+  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', ...paths], {
+    timeoutMs: 10 * 60_000,
+  });
   if (result.exitCode === 0) return [];
   const lines = `${result.stderr}\n${result.stdout}`
     .split('\n')
     .map((line) => line.trim())
-    .filter((line) => line !== '' && !/^(?:error: Failed dependencies:|Preparing\.\.\.|warning: )/.test(line));
+    .filter(
+      (line) => line !== '' && !/^(?:error: Failed dependencies:|Preparing\.\.\.|warning: )/.test(line),
+    );
   return lines.length === 0 ? [`rpm --test ${outcome(result)}`] : lines;
 }
 
@@ -54,7 +63,9 @@ export async function installPackages(
   onLine: (line: string) => void,
 ): Promise<void> {
   if (paths.length === 0) return;
-  const result = await host.run(['rpm', upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths], { onLine });
+  const result = await host.run(['rpm', upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths], {
+    onLine,
+  });
   // rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS).
   const scriptlets = `${result.stdout}\n${result.stderr}`
     .split('\n')
@@ -68,7 +79,10 @@ export async function requirePackages(host: Host, wanted: readonly Nevra[]): Pro
   const there = new Set((await installedPackages(host)).map(formatNevra));
   const lost = wanted.map(formatNevra).filter((nevra) => !there.has(nevra));
   if (lost.length > 0)
-    throw rpmFailed(`${String(lost.length)} packages are not in the rpm database after rpm ran`, lost.slice(0, 20));
+    throw rpmFailed(
+      `${String(lost.length)} packages are not in the rpm database after rpm ran`,
+      lost.slice(0, 20),
+    );
 }
 
 /** The package that owns a path, or undefined. */

@@ -13,7 +13,8 @@ export async function applyServices(host: Host, step: ServicesStep): Promise<voi
   await systemctl(host, ['daemon-reload']);
   for (const { service, enable, action } of step.actions) {
     if (enable) await systemctl(host, ['enable', service.unit]);
-    if (action !== 'none') await systemctl(host, [action === 'start' ? 'restart' : action, service.unit], service.unit);
+    if (action !== 'none')
+      await systemctl(host, [action === 'start' ? 'restart' : action, service.unit], service.unit);
   }
 }
 
@@ -29,11 +30,13 @@ export async function restoreServices(
     if (result.exitCode !== 0) problems.push(`systemctl ${argv.join(' ')} ${outcome(result)}`);
   };
   const stopped = [...step.actions].reverse();
-  for (const { service } of stopped) if (before.get(service.unit)?.active !== 'active') await attempt(['stop', service.unit]);
+  for (const { service } of stopped)
+    if (before.get(service.unit)?.active !== 'active') await attempt(['stop', service.unit]);
   for (const { service, enable } of stopped) if (enable) await attempt(['disable', service.unit]);
   await attempt(['daemon-reload']);
   for (const { service, action } of step.actions)
-    if (before.get(service.unit)?.active === 'active' && action !== 'none') await attempt(['restart', service.unit]);
+    if (before.get(service.unit)?.active === 'active' && action !== 'none')
+      await attempt(['restart', service.unit]);
   return problems;
 }
 
@@ -42,7 +45,9 @@ async function systemctl(host: Host, words: readonly string[], unit?: string): P
   const result = await host.run(argv, { timeoutMs: SYSTEMCTL_TIMEOUT_MS });
   if (result.exitCode === 0) return;
   const log =
-    unit === undefined ? undefined : await host.run(['journalctl', '--no-pager', '-n', '20', '-o', 'cat', '-u', unit]);
+    unit === undefined
+      ? undefined
+      : await host.run(['journalctl', '--no-pager', '-n', '20', '-o', 'cat', '-u', unit]);
   throw stepError({
     code: 'SERVICE_FAILED',
     message: `${argv.join(' ')} ${outcome(result)}`,

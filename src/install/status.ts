@@ -7,11 +7,23 @@ import type { Receipt } from './receipt.js';
 import { readReceipt } from './receipt.js';
 
 export interface Status {
-  readonly bundle: { readonly name: string; readonly version: string; readonly sequence: number; readonly digest: string; readonly keyId: string; readonly committedAt: string };
+  readonly bundle: {
+    readonly name: string;
+    readonly version: string;
+    readonly sequence: number;
+    readonly digest: string;
+    readonly keyId: string;
+    readonly committedAt: string;
+  };
   readonly node: string | null;
   readonly versions: readonly { readonly component: string; readonly text: string }[];
   readonly services: readonly { readonly unit: string; readonly active: string; readonly enabled: string }[];
-  readonly vips: readonly { readonly name: string; readonly address: string; readonly interface: string; readonly here: boolean }[];
+  readonly vips: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly interface: string;
+    readonly here: boolean;
+  }[];
   readonly backends: readonly ProxyRow[];
   /** Installed files that are not as they were installed. */
   readonly drift: readonly string[];
@@ -31,7 +43,9 @@ export async function readStatus(host: Host): Promise<Status> {
   const { watched, contents } = receipt;
   const [units, versions, addresses, backends, drift] = await Promise.all([
     readUnits(host, watched.units),
-    Promise.all(watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) }))),
+    Promise.all(
+      watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) })),
+    ),
     host.run(['ip', '-o', '-4', 'addr', 'show']).then((result) => result.stdout),
     readBackends(watched.haproxySockets),
     findDrift(host, receipt),
@@ -45,7 +59,9 @@ export async function readStatus(host: Host): Promise<Status> {
     name,
     address,
     interface: device,
-    here: addresses.split('\n').some((line) => new RegExp(`^\\d+: ${device}\\s+inet ${address.replaceAll('.', '\\.')}/`).test(line)),
+    here: addresses
+      .split('\n')
+      .some((line) => new RegExp(`^\\d+: ${device}\\s+inet ${address.replaceAll('.', '\\.')}/`).test(line)),
   }));
   return {
     bundle: {
@@ -63,7 +79,9 @@ export async function readStatus(host: Host): Promise<Status> {
     backends: backends.rows,
     drift,
     problems: [
-      ...services.filter((service) => service.active !== 'active').map((service) => `${service.unit} is ${service.active}`),
+      ...services
+        .filter((service) => service.active !== 'active')
+        .map((service) => `${service.unit} is ${service.active}`),
       ...backends.problems,
       ...backends.rows.filter(isDown).map((row) => `backend ${row.proxy}/${row.server} is ${row.status}`),
       ...drift.map((path) => `${path} is not as it was installed`),
@@ -82,7 +100,11 @@ async function readBackends(sockets: readonly string[]): Promise<{ rows: ProxyRo
   const problems: string[] = [];
   for (const socket of sockets) {
     try {
-      rows.push(...(await haproxyStats(socket)).filter((row) => row.server !== 'FRONTEND' && row.server !== 'BACKEND'));
+      rows.push(
+        ...(await haproxyStats(socket)).filter(
+          (row) => row.server !== 'FRONTEND' && row.server !== 'BACKEND',
+        ),
+      );
     } catch (error) {
       problems.push(`${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -95,9 +117,14 @@ function isDown(row: ProxyRow): boolean {
 }
 
 async function findDrift(host: Host, receipt: Receipt): Promise<string[]> {
-  const there = await readFiles(host, receipt.files.map((file) => file.path));
+  const there = await readFiles(
+    host,
+    receipt.files.map((file) => file.path),
+  );
   return receipt.files
-    .filter((file) => there.get(file.path)?.sha256 !== file.sha256 || there.get(file.path)?.mode !== file.mode)
+    .filter(
+      (file) => there.get(file.path)?.sha256 !== file.sha256 || there.get(file.path)?.mode !== file.mode,
+    )
     .map((file) => file.path);
 }
 
@@ -105,16 +132,41 @@ export function renderStatus(status: Status): string {
   const { bundle } = status;
   const rows = (title: string, entries: readonly (readonly string[])[]): string[] => {
     if (entries.length === 0) return [];
-    const widths = (entries[0] ?? []).map((_, column) => Math.max(...entries.map((entry) => (entry[column] ?? '').length)));
-    return [title, ...entries.map((entry) => `  ${entry.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()}`)];
+    const widths = (entries[0] ?? []).map((_, column) =>
+      Math.max(...entries.map((entry) => (entry[column] ?? '').length)),
+    );
+    return [
+      title,
+      ...entries.map(
+        (entry) =>
+          `  ${entry
+            .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+            .join('  ')
+            .trimEnd()}`,
+      ),
+    ];
   };
   return [
     `${bundle.name} ${bundle.version} (sequence ${String(bundle.sequence)}, ${bundle.digest.slice(0, 16)}, signed by ${bundle.keyId})${status.node === null ? '' : ` on ${status.node}`}, since ${bundle.committedAt}`,
-    ...rows('versions', status.versions.map(({ component, text }) => [component, text])),
-    ...rows('services', status.services.map(({ unit, active, enabled }) => [unit, active, enabled])),
-    ...rows('VIPs', status.vips.map((vip) => [vip.name, vip.address, vip.interface, vip.here ? 'held here' : 'not here'])),
-    ...rows('backends', status.backends.map((row) => [`${row.proxy}/${row.server}`, row.status, row.check])),
-    ...(status.problems.length === 0 ? ['all is well'] : ['problems', ...status.problems.map((problem) => `  ${problem}`)]),
+    ...rows(
+      'versions',
+      status.versions.map(({ component, text }) => [component, text]),
+    ),
+    ...rows(
+      'services',
+      status.services.map(({ unit, active, enabled }) => [unit, active, enabled]),
+    ),
+    ...rows(
+      'VIPs',
+      status.vips.map((vip) => [vip.name, vip.address, vip.interface, vip.here ? 'held here' : 'not here']),
+    ),
+    ...rows(
+      'backends',
+      status.backends.map((row) => [`${row.proxy}/${row.server}`, row.status, row.check]),
+    ),
+    ...(status.problems.length === 0
+      ? ['all is well']
+      : ['problems', ...status.problems.map((problem) => `  ${problem}`)]),
     '',
   ].join('\n');
 }

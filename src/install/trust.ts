@@ -7,7 +7,13 @@ import type { Checksums } from '../model/checksums.js';
 import { MAX_CHECKSUMS_BYTES, parseChecksums, stemOf } from '../model/checksums.js';
 import { Sha256 } from '../model/grammar.js';
 import { folder, target } from '../model/layout.js';
-import { fingerprint, keyId, MAX_SIGNATURE_BYTES, parsePublicKey, verifySignature } from '../model/signature.js';
+import {
+  fingerprint,
+  keyId,
+  MAX_SIGNATURE_BYTES,
+  parsePublicKey,
+  verifySignature,
+} from '../model/signature.js';
 import type { Receipt } from './receipt.js';
 
 export interface TrustedKey {
@@ -45,20 +51,31 @@ export interface Verified {
  * @param directory the bundle's folder
  * @throws BundleError exit 4, or 2 when it is no bundle folder
  */
-export async function verifyChecksums(host: Host, directory: string, trusted: readonly TrustedKey[]): Promise<Verified> {
+export async function verifyChecksums(
+  host: Host,
+  directory: string,
+  trusted: readonly TrustedKey[],
+): Promise<Verified> {
   const names = (await host.list(directory)).filter((name) => name.endsWith('.sha256'));
   const [name] = names;
   if (name === undefined || names.length > 1)
     throw untrustedError({
       code: 'NO_BUNDLE',
-      message: name === undefined ? 'there is no bundle here: no .sha256 file' : `there are several bundles here: ${names.join(', ')}`,
+      message:
+        name === undefined
+          ? 'there is no bundle here: no .sha256 file'
+          : `there are several bundles here: ${names.join(', ')}`,
       where: directory,
       hint: 'Give the folder that "bundle create" made, with its four files.',
     });
   const path = join(directory, name);
   const size = (await host.lstat(path))?.sizeBytes ?? 0;
   if (size > MAX_CHECKSUMS_BYTES)
-    throw untrustedError({ code: 'BAD_CHECKSUMS', message: `${String(size)} bytes are too many for a checksum file`, where: path });
+    throw untrustedError({
+      code: 'BAD_CHECKSUMS',
+      message: `${String(size)} bytes are too many for a checksum file`,
+      where: path,
+    });
   const bytes = (await host.read(path)) ?? Buffer.alloc(0);
   const stem = name.slice(0, -'.sha256'.length);
   const signedBy = await signerOf(host, directory, stem, bytes, trusted);
@@ -85,13 +102,15 @@ async function signerOf(
   for (const key of trusted) {
     const path = join(directory, folder.signature(stem, key.keyId));
     const facts = await host.lstat(path);
-    const signature = facts?.kind === 'file' && facts.sizeBytes <= MAX_SIGNATURE_BYTES ? await host.read(path) : undefined;
+    const signature =
+      facts?.kind === 'file' && facts.sizeBytes <= MAX_SIGNATURE_BYTES ? await host.read(path) : undefined;
     if (signature !== undefined && verifySignature(bytes, signature, key.key)) return key;
     looked.push(`${path}: ${facts === undefined ? 'not there' : 'not a signature of this file by this key'}`);
   }
   throw untrustedError({
     code: 'BAD_SIGNATURE',
-    message: trusted.length === 0 ? 'no key is trusted on this node yet' : 'no trusted key has signed this bundle',
+    message:
+      trusted.length === 0 ? 'no key is trusted on this node yet' : 'no trusted key has signed this bundle',
     where: directory,
     details: looked,
     hint:

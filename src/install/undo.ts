@@ -42,7 +42,12 @@ export function trackChanges(host: Host, journal: Journal, runId: string): Chang
       const restored: string[] = [];
       for (const entry of [...kept].reverse()) {
         if (entry.backup === undefined) await host.remove(entry.path);
-        else await host.copyDurable(entry.backup, entry.path, { mode: entry.mode, uid: entry.uid, gid: entry.gid });
+        else
+          await host.copyDurable(entry.backup, entry.path, {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+          });
         restored.push(entry.path);
       }
       kept.length = 0;

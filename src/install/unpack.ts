@@ -43,7 +43,10 @@ export async function unpack(
   const members = await split(host, hashed(host.chunks(payload), whole, step, size), into, bad);
   const actual = whole.digest('hex');
   if (actual !== expected) throw bad(`SHA-256 is ${actual}, the signed one is ${expected}`);
-  const contents = parseContents((await host.read(join(into, member.contents)))?.toString('utf8') ?? '', payload);
+  const contents = parseContents(
+    (await host.read(join(into, member.contents)))?.toString('utf8') ?? '',
+    payload,
+  );
   compare(contents, members, bad);
   return contents;
 }
@@ -88,7 +91,7 @@ class Reader {
 
   async exactly(length: number): Promise<Buffer> {
     const pieces: Buffer[] = [];
-    for (let left = length; left > 0; ) {
+    for (let left = length; left > 0;) {
       const piece = await this.some(left);
       if (piece === undefined) throw this.bad('the payload is cut off');
       pieces.push(piece);
@@ -124,7 +127,12 @@ async function split(
     const sha256 = await copyMember(reader, header.sizeBytes, file, bad);
     if ((await reader.exactly(paddingBytes(header.sizeBytes))).some((byte) => byte !== 0))
       throw bad(`${header.path} is padded with something`);
-    members.push({ path: path.data, mode: header.mode === 0o755 ? 0o755 : 0o644, sizeBytes: header.sizeBytes, sha256 });
+    members.push({
+      path: path.data,
+      mode: header.mode === 0o755 ? 0o755 : 0o644,
+      sizeBytes: header.sizeBytes,
+      sha256,
+    });
     bodyBytes += BLOCK_BYTES + header.sizeBytes + paddingBytes(header.sizeBytes);
   }
   const rest = await reader.exactly(trailerBytes(bodyBytes) - BLOCK_BYTES);
@@ -149,7 +157,7 @@ async function copyMember(
 ): Promise<Sha256> {
   const hash = createHash('sha256');
   try {
-    for (let left = sizeBytes; left > 0; ) {
+    for (let left = sizeBytes; left > 0;) {
       const piece = await reader.some(left);
       if (piece === undefined) throw bad('the payload is cut off');
       hash.update(piece);
@@ -163,14 +171,25 @@ async function copyMember(
 }
 
 /** bundle.json must name exactly what was there, in the same order. */
-function compare(contents: Contents, members: readonly Unpacked[], bad: (message: string) => BundleError): void {
+function compare(
+  contents: Contents,
+  members: readonly Unpacked[],
+  bad: (message: string) => BundleError,
+): void {
   const actual = members.slice(1);
   if (actual.length !== contents.members.length)
-    throw bad(`bundle.json names ${String(contents.members.length)} members, the archive holds ${String(actual.length)}`);
+    throw bad(
+      `bundle.json names ${String(contents.members.length)} members, the archive holds ${String(actual.length)}`,
+    );
   for (const [index, expected] of contents.members.entries()) {
     const found = actual[index];
-    if (found?.path !== expected.path) throw bad(`${found?.path ?? 'nothing'} stands where bundle.json names ${expected.path}`);
-    if (found.sha256 !== expected.sha256 || found.sizeBytes !== expected.sizeBytes || found.mode !== expected.mode)
+    if (found?.path !== expected.path)
+      throw bad(`${found?.path ?? 'nothing'} stands where bundle.json names ${expected.path}`);
+    if (
+      found.sha256 !== expected.sha256 ||
+      found.sizeBytes !== expected.sizeBytes ||
+      found.mode !== expected.mode
+    )
       throw bad(`${expected.path} is not what bundle.json says`);
   }
   const named = [

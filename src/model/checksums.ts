@@ -48,11 +48,19 @@ export function parseChecksums(text: string, where: string): Checksums {
   const [first = '', ...rest] = lines;
   const match = /^# airbundle-1 ((?:[a-z]+=[^ =]+ ?)+)$/.exec(first);
   if (match?.[1] === undefined) throw bad('this is not an airbundle-1 checksum file', 1);
-  const header = Header.safeParse(Object.fromEntries(match[1].trim().split(' ').map((pair) => pair.split('='))));
+  const header = Header.safeParse(
+    Object.fromEntries(
+      match[1]
+        .trim()
+        .split(' ')
+        .map((pair) => pair.split('=')),
+    ),
+  );
   if (!header.success) throw bad('the header line is not complete', 1);
   const files = rest.map((line, index) => {
     const parts = /^([0-9a-f]{64}) {2}([A-Za-z0-9][A-Za-z0-9._+-]*)$/.exec(line);
-    if (parts?.[1] === undefined || parts[2] === undefined) throw bad('this is not a checksum line', index + 2);
+    if (parts?.[1] === undefined || parts[2] === undefined)
+      throw bad('this is not a checksum line', index + 2);
     return { sha256: Sha256.parse(parts[1]), name: parts[2] };
   });
   const checksums = { ...header.data, files };
@@ -64,6 +72,10 @@ export function parseChecksums(text: string, where: string): Checksums {
 }
 
 /** X = NAME-VERSION-el7.x86_64: the folder's name and the beginning of its files' names. */
-export function stemOf(release: { readonly name: string; readonly version: string; readonly target: string }): string {
+export function stemOf(release: {
+  readonly name: string;
+  readonly version: string;
+  readonly target: string;
+}): string {
   return `${release.name}-${release.version}-${release.target}`;
 }

@@ -54,7 +54,11 @@ export const ContentsSchema = z.strictObject({
   version: Version,
   sequence: z.int().min(1),
   description: z.string(),
-  target: z.strictObject({ os: z.literal('el7'), arch: z.literal('x86_64'), releases: z.array(z.string()).min(1) }),
+  target: z.strictObject({
+    os: z.literal('el7'),
+    arch: z.literal('x86_64'),
+    releases: z.array(z.string()).min(1),
+  }),
   /** Every other member of the tar, in the tar's order. */
   members: z.array(Member),
   rpms: z.array(BundledRpm),

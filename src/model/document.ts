@@ -23,12 +23,7 @@ interface Problem {
  *
  * @throws BundleError exit 3, with every problem of the file as `file:line:col: message` and a caret.
  */
-export function readDocument<T>(
-  bytes: Uint8Array,
-  file: string,
-  schema: z.ZodType<T>,
-  code: string,
-): T {
+export function readDocument<T>(bytes: Uint8Array, file: string, schema: z.ZodType<T>, code: string): T {
   const text = decodeUtf8(bytes, file, code);
   const lines = new LineCounter();
   const document = parseYaml(text, {
@@ -39,26 +34,22 @@ export function readDocument<T>(
     version: '1.2',
   });
 
-  const problems: Problem[] = [...document.errors, ...document.warnings].map((error) => ({
+  const syntax = [...document.errors, ...document.warnings].map((error) => ({
     message: firstLine(error.message),
     offset: error.pos[0],
   }));
-  if (problems.length === 0) {
-    if (document.contents === null) {
-      throw invalidError({
-        code,
-        message: 'the file is empty',
-        where: `${file}:1:1`,
-        hint: 'Start from a shipped example: see manifests/ and docs/.',
-      });
-    }
-    const value = toValue(document, problems);
-    if (problems.length === 0) {
-      const parsed = schema.safeParse(value, { reportInput: true });
-      if (parsed.success) return parsed.data;
-      problems.push(...parsed.error.issues.flatMap((issue) => locate(document, issue)));
-    }
+  if (syntax.length > 0) throw documentError(syntax, text, lines, file, code);
+  if (document.contents === null) {
+    throw invalidError({
+      code,
+      message: 'the file is empty',
+      where: `${file}:1:1`,
+      hint: 'Start from a shipped example: see manifests/ and docs/.',
+    });
   }
+  const parsed = schema.safeParse(valueOf(document, file, code), { reportInput: true });
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.flatMap((issue) => locate(document, issue));
   throw documentError(problems, text, lines, file, code);
 }
 
@@ -84,12 +75,18 @@ function decodeUtf8(bytes: Uint8Array, file: string, code: string): string {
   }
 }
 
-function toValue(document: Document, problems: Problem[]): unknown {
+/** A file whose aliases multiply ("billion laughs") is refused by the parser. */
+function valueOf(document: Document, file: string, code: string): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 }) as unknown;
-  } catch (error) {
-    problems.push({ message: error instanceof Error ? error.message : String(error), offset: 0 });
-    return undefined;
+  } catch (cause) {
+    throw invalidError({
+      code,
+      message: cause instanceof Error ? cause.message : String(cause),
+      where: file,
+      hint: 'Write the values out instead of using YAML aliases.',
+      cause,
+    });
   }
 }
 
@@ -174,7 +171,10 @@ function documentError(
   const first = places[0];
   return invalidError({
     code,
-    message: problems.length === 1 ? (first?.message ?? 'invalid') : `${String(problems.length)} problems in ${file}`,
+    message:
+      problems.length === 1
+        ? (first?.message ?? 'invalid')
+        : `${String(problems.length)} problems in ${file}`,
     where: first === undefined ? file : `${file}:${String(first.line)}:${String(first.col)}`,
     details,
     hint: `Mend ${problems.length === 1 ? 'the place' : 'the places'} above and run the command again.`,

@@ -9,7 +9,10 @@ import { z } from 'zod';
 /** Names of components, services, nodes, backends: also used as file names and haproxy identifiers. */
 export const Name = z
   .string()
-  .regex(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/, 'must be lower-case letters, digits and single hyphens, beginning with a letter')
+  .regex(
+    /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/,
+    'must be lower-case letters, digits and single hyphens, beginning with a letter',
+  )
   .max(48, 'must have at most 48 characters');
 
 /** A version as a person writes it; part of file names. */
@@ -35,7 +38,10 @@ export type GitObject = z.infer<typeof GitObject>;
 /** A member of a bundle: relative, no dot segments, plain ASCII, at most 100 bytes (ustar's name field). */
 export const BundlePath = z
   .string()
-  .regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._+~^-]+(?:\/[A-Za-z0-9._+~^-]+)*$/, 'must be a relative path inside the bundle')
+  .regex(
+    /^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._+~^-]+(?:\/[A-Za-z0-9._+~^-]+)*$/,
+    'must be a relative path inside the bundle',
+  )
   .max(100, 'must have at most 100 characters')
   .brand<'BundlePath'>();
 export type BundlePath = z.infer<typeof BundlePath>;
@@ -43,11 +49,17 @@ export type BundlePath = z.infer<typeof BundlePath>;
 /** An absolute path on the target, without dot segments, spaces or shell characters. */
 export const TargetPath = z
   .string()
-  .regex(/^(?!.*\/\.{1,2}(?:\/|$))(?:\/[A-Za-z0-9._+@:~-]+)+$/, 'must be an absolute path of plain characters, without "." or ".." parts')
+  .regex(
+    /^(?!.*\/\.{1,2}(?:\/|$))(?:\/[A-Za-z0-9._+@:~-]+)+$/,
+    'must be an absolute path of plain characters, without "." or ".." parts',
+  )
   .max(255, 'must have at most 255 characters');
 
 /** The same with `*`, `**`, `?` and `{a,b}`: matched by fast-glob against what a build installs. */
 export const TargetGlob = z
   .string()
-  .regex(/^(?!.*\/\.{1,2}(?:\/|$))(?:\/[A-Za-z0-9._+@:~*?{},-]+)+$/, 'must be an absolute path or glob of plain characters, without "." or ".." parts')
+  .regex(
+    /^(?!.*\/\.{1,2}(?:\/|$))(?:\/[A-Za-z0-9._+@:~*?{},-]+)+$/,
+    'must be an absolute path or glob of plain characters, without "." or ".." parts',
+  )
   .max(255, 'must have at most 255 characters');

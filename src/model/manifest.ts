@@ -39,7 +39,10 @@ const GitUrl = z
 const HttpUrl = z
   .string()
   .max(1024, 'must have at most 1024 characters')
-  .regex(/^https?:\/\/[A-Za-z0-9.:[\]_-]+(?:\/[^\s\p{Cc}"'\\]*)?$/u, 'must be an http or https URL (yum downloads nothing from a file:// repository)');
+  .regex(
+    /^https?:\/\/[A-Za-z0-9.:[\]_-]+(?:\/[^\s\p{Cc}"'\\]*)?$/u,
+    'must be an http or https URL (yum downloads nothing from a file:// repository)',
+  );
 
 const LocalPath = z
   .string()
@@ -57,7 +60,10 @@ const Component = strict({
   name: Name,
   version: Version,
   /** SPDX expression of the source. */
-  licence: z.string().regex(/^[A-Za-z0-9.+() -]+$/, 'must be an SPDX licence expression').max(200),
+  licence: z
+    .string()
+    .regex(/^[A-Za-z0-9.+() -]+$/, 'must be an SPDX licence expression')
+    .max(200),
   /** The packages that the build and the run need; yum adds their closure. */
   packages: z.array(PackageName),
   source: strict({ git: GitUrl, ref: GitRef, commit: GitObject.optional() }),
@@ -78,8 +84,15 @@ const Component = strict({
 const Runtime = z.union([
   strict({
     /** An npm package name and exact version, fetched with the packager's own npm settings. */
-    npm: z.string().regex(/^(?:@[a-z0-9-]+\/)?[a-z0-9][a-z0-9._-]*@[0-9]+\.[0-9]+\.[0-9]+$/, 'must be NAME@VERSION with an exact version'),
-    integrity: z.string().regex(/^sha512-[A-Za-z0-9+/]{86}==$/, 'must be the sha512 integrity of the npm package'),
+    npm: z
+      .string()
+      .regex(
+        /^(?:@[a-z0-9-]+\/)?[a-z0-9][a-z0-9._-]*@[0-9]+\.[0-9]+\.[0-9]+$/,
+        'must be NAME@VERSION with an exact version',
+      ),
+    integrity: z
+      .string()
+      .regex(/^sha512-[A-Za-z0-9+/]{86}==$/, 'must be the sha512 integrity of the npm package'),
     /** The binary's path in the package. */
     path: z.string().default('bin/node'),
   }),
@@ -97,13 +110,19 @@ export const ManifestSchema = strict({
   name: Name,
   version: Version,
   /** Grows with every release; a node refuses a lower one. */
-  sequence: z.int('must be a whole number').min(1, 'must be at least 1').max(2 ** 31),
+  sequence: z
+    .int('must be a whole number')
+    .min(1, 'must be at least 1')
+    .max(2 ** 31),
   description: z.string().max(500).default(''),
   target: strict({
     os: z.literal('el7', 'must be el7'),
     arch: z.literal('x86_64', 'must be x86_64'),
     /** Values of VERSION_ID or /etc/redhat-release's number that the node may have, e.g. "7.5". */
-    releases: z.array(z.string().regex(/^7(?:\.[0-9]+){0,2}$/, 'must be a release such as "7.5"')).min(1).default(['7']),
+    releases: z
+      .array(z.string().regex(/^7(?:\.[0-9]+){0,2}$/, 'must be a release such as "7.5"'))
+      .min(1)
+      .default(['7']),
   }),
   /** The image in which yum runs: a folder with a Dockerfile, relative to the manifest, or a name. */
   collector: z.union([
@@ -111,7 +130,9 @@ export const ManifestSchema = strict({
     strict({ image: z.string().regex(/^[a-z0-9][A-Za-z0-9._/:@-]*$/, 'must be an image reference') }),
   ]),
   repositories: z
-    .array(strict({ id: z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be a repository id'), url: HttpUrl }))
+    .array(
+      strict({ id: z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be a repository id'), url: HttpUrl }),
+    )
     .min(1, 'must name at least one repository'),
   /** The keys that may have signed an RPM. Exactly these; a key inside a repository counts for nothing. */
   keys: z
@@ -130,8 +151,16 @@ export const ManifestSchema = strict({
       if (names.indexOf(name) !== index)
         context.addIssue({ code: 'custom', path: [kind, index, field], message: `"${name}" is there twice` });
   };
-  repeated('components', manifest.components.map((component) => component.name), 'name');
-  repeated('repositories', manifest.repositories.map((repository) => repository.id), 'id');
+  repeated(
+    'components',
+    manifest.components.map((component) => component.name),
+    'name',
+  );
+  repeated(
+    'repositories',
+    manifest.repositories.map((repository) => repository.id),
+    'id',
+  );
   for (const [index, component] of manifest.components.entries())
     if (component.source.git.startsWith('http://') && component.source.commit === undefined)
       context.addIssue({

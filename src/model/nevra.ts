@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { compareEvr } from './evr.js';
 
-const Part = z.string().regex(/^[A-Za-z0-9._+~^-]+$/).max(255);
+const Part = z
+  .string()
+  .regex(/^[A-Za-z0-9._+~^-]+$/)
+  .max(255);
 
 /** Name, epoch (0 when the header has none), version, release, architecture: what rpm calls an exact package. */
 export const Nevra = z.strictObject({

@@ -12,7 +12,9 @@ export const MAX_SIGNATURE_BYTES = 80;
 
 /** SHA-256 of the public key's SPKI DER, 64 lower-case hex digits: what is read aloud and compared. */
 export function fingerprint(publicKey: KeyObject): string {
-  return createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('hex');
+  return createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
 }
 
 /** The first 16 digits of the fingerprint: the name of a signature file, never a proof. */
@@ -47,7 +49,9 @@ export function parsePublicKey(pem: string, where: string): KeyObject {
   // createPublicKey would take a private key, or a certificate, and derive the public one from it.
   if (!/^-----BEGIN PUBLIC KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END PUBLIC KEY-----\s*$/.test(pem))
     throw refuse(
-      pem.includes('PRIVATE KEY') ? 'this is a private key; a public one is wanted here' : 'this is not a public key in PEM',
+      pem.includes('PRIVATE KEY')
+        ? 'this is a private key; a public one is wanted here'
+        : 'this is not a public key in PEM',
     );
   let key: KeyObject;
   try {

@@ -18,15 +18,24 @@ const IPV4 = `${OCTET}(?:\\.${OCTET}){3}`;
 export const HostAddress = z
   .string()
   .regex(new RegExp(`^${IPV4}$`), 'must be an IPv4 address such as 10.20.0.11')
-  .refine((text) => isHostAddress(text), 'must be an address of a host: not 0.x, 127.x, multicast or reserved')
+  .refine(
+    (text) => isHostAddress(text),
+    'must be an address of a host: not 0.x, 127.x, multicast or reserved',
+  )
   .brand<'HostAddress'>();
 export type HostAddress = z.infer<typeof HostAddress>;
 
 /** A VIP with its prefix length, `10.20.0.10/24`. */
 const VipAddress = z
   .string()
-  .regex(new RegExp(`^${IPV4}/(?:[89]|[12][0-9]|3[0-2])$`), 'must be an IPv4 address with its prefix length, such as 10.20.0.10/24')
-  .refine((text) => isHostAddress(text.split('/')[0] ?? ''), 'must be an address of a host: not 0.x, 127.x, multicast or reserved')
+  .regex(
+    new RegExp(`^${IPV4}/(?:[89]|[12][0-9]|3[0-2])$`),
+    'must be an IPv4 address with its prefix length, such as 10.20.0.10/24',
+  )
+  .refine(
+    (text) => isHostAddress(text.split('/')[0] ?? ''),
+    'must be an address of a host: not 0.x, 127.x, multicast or reserved',
+  )
   .refine((text) => !isNetworkOrBroadcast(text), 'is the network or broadcast address of its own prefix');
 
 /** `500ms`, `5s`, `10m` or `2h`: at most 24 hours, always with its unit. */
@@ -57,11 +66,17 @@ const FileName = z
 /** An HTTP authority: host name, optional port. */
 const HttpHost = z
   .string()
-  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,98}[A-Za-z0-9])?(?::[1-9][0-9]{0,4})?$/, 'must be a host name such as tts.bank.example');
+  .regex(
+    /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,98}[A-Za-z0-9])?(?::[1-9][0-9]{0,4})?$/,
+    'must be a host name such as tts.bank.example',
+  );
 
 const GrpcService = z
   .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*$/, 'must be a full gRPC service name such as maum.brain.tts.NgTtsService')
+  .regex(
+    /^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*$/,
+    'must be a full gRPC service name such as maum.brain.tts.NgTtsService',
+  )
   .max(100, 'must have at most 100 characters');
 
 const HttpPath = z
@@ -149,12 +164,17 @@ const WrittenService = strict({
   protocol: z.enum(['grpc', 'http', 'tcp'], 'must be grpc, http or tcp'),
   /** Certificate chain and key in one PEM file, already on the node. */
   tls: strict({ certificate: TargetPath }).optional(),
-  balance: z.enum(['roundrobin', 'leastconn', 'source'], 'must be roundrobin, leastconn or source').default('roundrobin'),
+  balance: z
+    .enum(['roundrobin', 'leastconn', 'source'], 'must be roundrobin, leastconn or source')
+    .default('roundrobin'),
   /** A call may be sent to another backend after the first one died without an answer. */
   idempotent: z.boolean('must be true or false').optional(),
   check: HealthCheck.optional(),
   timeouts: Timeouts.prefault({}),
-  backends: z.array(Backend).min(1, 'must hold at least one backend').max(200, 'must hold at most 200 backends'),
+  backends: z
+    .array(Backend)
+    .min(1, 'must hold at least one backend')
+    .max(200, 'must hold at most 200 backends'),
 });
 
 const Haproxy = strict({
@@ -177,7 +197,12 @@ const Log = strict({
   rsyslog: z.boolean('must be true or false').default(true),
   /** A syslog server (UDP) as well. */
   server: strict({ address: HostAddress, port: Port.default(514) }).optional(),
-  facility: z.enum(['local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7'], 'must be local0 to local7').default('local2'),
+  facility: z
+    .enum(
+      ['local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7'],
+      'must be local0 to local7',
+    )
+    .default('local2'),
 });
 
 const WrittenSite = strict({
@@ -186,7 +211,10 @@ const WrittenSite = strict({
   nodes: z.array(Node).min(1, 'must hold at least one node').max(8, 'must hold at most 8 nodes'),
   vips: z.array(Vip).max(20, 'must hold at most 20 VIPs').default([]),
   vrrp: Vrrp.optional(),
-  services: z.array(WrittenService).min(1, 'must hold at least one service').max(100, 'must hold at most 100 services'),
+  services: z
+    .array(WrittenService)
+    .min(1, 'must hold at least one service')
+    .max(100, 'must hold at most 100 services'),
   haproxy: Haproxy.prefault({}),
   system: System.prefault({}),
   log: Log.prefault({}),
@@ -347,24 +375,58 @@ function crossCheck(site: WrittenSite): CrossProblem[] {
 
 function repeatedNames(site: WrittenSite): CrossProblem[] {
   return [
-    ...repeated(['nodes'], 'name', site.nodes.map((node) => node.name)),
-    ...repeated(['nodes'], 'address', site.nodes.map((node) => node.address)),
-    ...repeated(['vips'], 'name', site.vips.map((vip) => vip.name)),
-    ...repeated(['vips'], 'address', site.vips.map((vip) => addressOf(vip.address))),
-    ...repeated(['services'], 'name', site.services.map((service) => service.name)),
+    ...repeated(
+      ['nodes'],
+      'name',
+      site.nodes.map((node) => node.name),
+    ),
+    ...repeated(
+      ['nodes'],
+      'address',
+      site.nodes.map((node) => node.address),
+    ),
+    ...repeated(
+      ['vips'],
+      'name',
+      site.vips.map((vip) => vip.name),
+    ),
+    ...repeated(
+      ['vips'],
+      'address',
+      site.vips.map((vip) => addressOf(vip.address)),
+    ),
+    ...repeated(
+      ['services'],
+      'name',
+      site.services.map((service) => service.name),
+    ),
     ...site.services.flatMap(({ backends }, index) => {
       const path = ['services', index, 'backends'];
       return [
-        ...repeated(path, 'name', backends.map((backend) => backend.name)),
-        ...repeated(path, 'address', backends.map((backend) => `${backend.address}:${String(backend.port)}`)),
+        ...repeated(
+          path,
+          'name',
+          backends.map((backend) => backend.name),
+        ),
+        ...repeated(
+          path,
+          'address',
+          backends.map((backend) => `${backend.address}:${String(backend.port)}`),
+        ),
       ];
     }),
   ];
 }
 
-function repeated(path: readonly (string | number)[], field: string, values: readonly string[]): CrossProblem[] {
+function repeated(
+  path: readonly (string | number)[],
+  field: string,
+  values: readonly string[],
+): CrossProblem[] {
   return values.flatMap((value, index) =>
-    values.indexOf(value) === index ? [] : [{ path: [...path, index, field], message: `"${value}" is there twice` }],
+    values.indexOf(value) === index
+      ? []
+      : [{ path: [...path, index, field], message: `"${value}" is there twice` }],
   );
 }
 
@@ -377,10 +439,12 @@ function nodeProblems(site: WrittenSite): CrossProblem[] {
     const first = priorities.indexOf(priorities[index]);
     if (first === index) return [];
     const field = node.role === undefined ? 'priority' : 'role';
-    return [{
-      path: [...path, field],
-      message: `node "${site.nodes[first]?.name ?? ''}" has the same priority, ${String(priorities[index])}: two nodes that start together must not be equal`,
-    }];
+    return [
+      {
+        path: [...path, field],
+        message: `node "${site.nodes[first]?.name ?? ''}" has the same priority, ${String(priorities[index])}: two nodes that start together must not be equal`,
+      },
+    ];
   });
 }
 
@@ -389,7 +453,10 @@ function vipProblems(site: WrittenSite): CrossProblem[] {
   for (const [index, vip] of site.vips.entries()) {
     const holder = site.nodes.find((node) => node.address === addressOf(vip.address));
     if (holder !== undefined)
-      problems.push({ path: ['vips', index, 'address'], message: `is the address of node "${holder.name}" itself; a VIP moves between the nodes and must be free` });
+      problems.push({
+        path: ['vips', index, 'address'],
+        message: `is the address of node "${holder.name}" itself; a VIP moves between the nodes and must be free`,
+      });
   }
   if (site.vips.length > 0 && site.vrrp === undefined)
     problems.push({ path: ['vips'], message: 'needs a vrrp section: virtualRouterId and secretFile' });
@@ -412,19 +479,42 @@ function serviceProblems(site: WrittenSite, service: WrittenService, index: numb
       message: `"${service.bind}" is no VIP of this site${close === undefined ? '' : `; did you mean "${close}"?`} (VIPs: ${names.join(', ') || 'none'}; or 127.0.0.1, or '*' for every address)`,
     });
   } else {
-    const own = new Set<string>([...site.nodes.map((node) => node.address), ...site.vips.map((vip) => addressOf(vip.address))]);
+    const own = new Set<string>([
+      ...site.nodes.map((node) => node.address),
+      ...site.vips.map((vip) => addressOf(vip.address)),
+    ]);
     for (const [at, backend] of service.backends.entries())
-      if (backend.port === service.port && (backend.address === bind || (bind === '*' && own.has(backend.address))))
-        problems.push({ path: [...path, 'backends', at, 'address'], message: `is where service "${service.name}" itself listens: it would send calls to itself` });
+      if (
+        backend.port === service.port &&
+        (backend.address === bind || (bind === '*' && own.has(backend.address)))
+      )
+        problems.push({
+          path: [...path, 'backends', at, 'address'],
+          message: `is where service "${service.name}" itself listens: it would send calls to itself`,
+        });
     if (!site.system.nonlocalBind && bind !== '*' && bind !== LOOPBACK)
-      problems.push({ path: [...path, 'bind'], message: 'needs system.nonlocalBind: without it the standby node cannot bind a VIP that it does not hold' });
+      problems.push({
+        path: [...path, 'bind'],
+        message:
+          'needs system.nonlocalBind: without it the standby node cannot bind a VIP that it does not hold',
+      });
   }
   if (service.protocol !== 'grpc' && service.check?.kind.startsWith('grpc') === true)
-    problems.push({ path: [...path, 'check', 'kind'], message: `is "${service.check.kind}", but the service speaks ${service.protocol}` });
+    problems.push({
+      path: [...path, 'check', 'kind'],
+      message: `is "${service.check.kind}", but the service speaks ${service.protocol}`,
+    });
   if (service.protocol === 'grpc' && service.check?.kind === 'tcp')
-    problems.push({ path: [...path, 'check', 'kind'], message: 'is "tcp", but haproxy 2.3.0 calls a gRPC backend down on a plain TCP check: use grpc or grpc-serving' });
+    problems.push({
+      path: [...path, 'check', 'kind'],
+      message:
+        'is "tcp", but haproxy 2.3.0 calls a gRPC backend down on a plain TCP check: use grpc or grpc-serving',
+    });
   if (service.protocol === 'tcp' && service.idempotent === true)
-    problems.push({ path: [...path, 'idempotent'], message: 'has no meaning for tcp: only a whole grpc or http call can be sent again' });
+    problems.push({
+      path: [...path, 'idempotent'],
+      message: 'has no meaning for tcp: only a whole grpc or http call can be sent again',
+    });
   return problems;
 }
 
@@ -438,9 +528,16 @@ function bindProblems(site: WrittenSite): CrossProblem[] {
   for (const [index, service] of site.services.entries()) {
     const address = bindAddress(site, service);
     if (address === undefined) continue;
-    const clash = taken.find((other) => other.port === service.port && (other.address === address || other.address === '*' || address === '*'));
+    const clash = taken.find(
+      (other) =>
+        other.port === service.port &&
+        (other.address === address || other.address === '*' || address === '*'),
+    );
     if (clash !== undefined)
-      problems.push({ path: ['services', index, 'port'], message: `${String(service.port)} on ${address} is already taken by ${clash.by}` });
+      problems.push({
+        path: ['services', index, 'port'],
+        message: `${String(service.port)} on ${address} is already taken by ${clash.by}`,
+      });
     taken.push({ address, port: service.port, by: `service "${service.name}"` });
   }
   return problems;
@@ -448,7 +545,9 @@ function bindProblems(site: WrittenSite): CrossProblem[] {
 
 function bindAddress(site: WrittenSite, service: WrittenService): string | undefined {
   if (service.bind === '*' || service.bind === LOOPBACK) return service.bind;
-  const vip = site.vips.find(({ name, address }) => name === service.bind || addressOf(address) === service.bind);
+  const vip = site.vips.find(
+    ({ name, address }) => name === service.bind || addressOf(address) === service.bind,
+  );
   return vip === undefined ? undefined : addressOf(vip.address);
 }
 

@@ -16,7 +16,11 @@ export const RECORD_BYTES = 10_240;
 const MAX_MEMBER_BYTES = 8 ** 11 - 1;
 
 /** @throws BundleError exit 3 when ustar cannot hold the path or the size */
-export function ustarHeader(member: { readonly path: string; readonly mode: number; readonly sizeBytes: number }): Buffer {
+export function ustarHeader(member: {
+  readonly path: string;
+  readonly mode: number;
+  readonly sizeBytes: number;
+}): Buffer {
   const { path, mode, sizeBytes } = member;
   if (path.length > 100 || !/^[\x21-\x7e]+$/.test(path))
     throw invalidError({
@@ -31,7 +35,9 @@ export function ustarHeader(member: { readonly path: string; readonly mode: numb
       hint: 'Split the file.',
     });
   const block = Buffer.alloc(BLOCK_BYTES);
-  const text = (offset: number, value: string): void => { block.write(value, offset, 'latin1'); };
+  const text = (offset: number, value: string): void => {
+    block.write(value, offset, 'latin1');
+  };
   const octal = (offset: number, digits: number, value: number): void => {
     text(offset, `${value.toString(8).padStart(digits, '0')}\0`);
   };
@@ -64,7 +70,9 @@ export function trailerBytes(bodyBytes: number): number {
 }
 
 /** Path, mode and size of a header in the canonical form, or undefined when it has any other form. */
-export function parseUstarHeader(block: Buffer): { path: string; mode: number; sizeBytes: number } | undefined {
+export function parseUstarHeader(
+  block: Buffer,
+): { path: string; mode: number; sizeBytes: number } | undefined {
   const path = block.toString('latin1', 0, 100).replace(/\0+$/, '');
   const mode = parseInt(block.toString('latin1', 100, 107), 8);
   const sizeBytes = parseInt(block.toString('latin1', 124, 135), 8);

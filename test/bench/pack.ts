@@ -47,9 +47,15 @@ async function main(): Promise<void> {
 
 /** Many small RPMs and a few large files, as in a bundle. */
 async function makeMembers(folder: string): Promise<PackMember[]> {
-  const small = Array.from({ length: 80 }, (_, index) => ({ name: `small-${String(index)}`, sizeBytes: 300_000 + index * 1111 }));
+  const small = Array.from({ length: 80 }, (_, index) => ({
+    name: `small-${String(index)}`,
+    sizeBytes: 300_000 + index * 1111,
+  }));
   const rest = sizeMiB * MIB - small.reduce((sum, file) => sum + file.sizeBytes, 0);
-  const large = Array.from({ length: 4 }, (_, index) => ({ name: `large-${String(index)}`, sizeBytes: Math.floor(rest / 4) }));
+  const large = Array.from({ length: 4 }, (_, index) => ({
+    name: `large-${String(index)}`,
+    sizeBytes: Math.floor(rest / 4),
+  }));
   const members: PackMember[] = [];
   const chunk = Buffer.alloc(MIB);
   for (const { name, sizeBytes } of [...small, ...large]) {
@@ -63,14 +69,24 @@ async function makeMembers(folder: string): Promise<PackMember[]> {
     }
     await handle.sync();
     await handle.close();
-    members.push({ path: BundlePath.parse(`rpms/${name}.rpm`), mode: 0o644, sizeBytes, sha256: Sha256.parse(hash.digest('hex')), file });
+    members.push({
+      path: BundlePath.parse(`rpms/${name}.rpm`),
+      mode: 0o644,
+      sizeBytes,
+      sha256: Sha256.parse(hash.digest('hex')),
+      file,
+    });
   }
   return members;
 }
 
 async function pack(members: readonly PackMember[], output: string): Promise<Round> {
   const startedMs = performance.now();
-  const { syncMs } = await packTar({ first: { path: 'bundle.json', bytes: Buffer.from('{}\n') }, members, output });
+  const { syncMs } = await packTar({
+    first: { path: 'bundle.json', bytes: Buffer.from('{}\n') },
+    members,
+    output,
+  });
   return { ms: performance.now() - startedMs - syncMs, syncMs };
 }
 
@@ -110,7 +126,10 @@ async function shell(members: readonly PackMember[], output: string): Promise<Ro
 }
 
 /** Before and at its peak while packing; about 40 MiB of it are the TypeScript loader's (Linux only). */
-async function rssOfPacking(members: readonly PackMember[], output: string): Promise<readonly [number, number]> {
+async function rssOfPacking(
+  members: readonly PackMember[],
+  output: string,
+): Promise<readonly [number, number]> {
   const kib = async (field: string): Promise<number> => {
     const status = await readFile('/proc/self/status', 'utf8').catch(() => '');
     return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? Number.NaN) / 1024;
@@ -123,10 +142,20 @@ async function rssOfPacking(members: readonly PackMember[], output: string): Pro
   return [before, await kib('VmHWM')];
 }
 
-function report(times: Record<'pack' | 'onePass' | 'shell', readonly Round[]>, [before, peak]: readonly [number, number]): void {
-  const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+function report(
+  times: Record<'pack' | 'onePass' | 'shell', readonly Round[]>,
+  [before, peak]: readonly [number, number],
+): void {
+  const median = (values: readonly number[]): number =>
+    [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
   const row = (name: string, list: readonly Round[]): string =>
-    `${name.padEnd(24)}${median(list.map((r) => r.ms)).toFixed(0).padStart(10)}${Math.min(...list.map((r) => r.ms)).toFixed(0).padStart(10)}${median(list.map((r) => r.syncMs)).toFixed(0).padStart(10)}`;
+    `${name.padEnd(24)}${median(list.map((r) => r.ms))
+      .toFixed(0)
+      .padStart(10)}${Math.min(...list.map((r) => r.ms))
+      .toFixed(0)
+      .padStart(10)}${median(list.map((r) => r.syncMs))
+      .toFixed(0)
+      .padStart(10)}`;
   const ratio = (a: readonly Round[], b: readonly Round[]): string =>
     median(a.map((round, index) => round.ms / (b[index]?.ms ?? Number.NaN))).toFixed(2);
   process.stdout.write(

@@ -11,13 +11,17 @@ const SCRIPT = fileURLToPath(new URL('../../src/configure/check-haproxy.sh', imp
 const MODULE = fileURLToPath(new URL('../../src/configure/check-haproxy.ts', import.meta.url));
 
 if (process.env['UPDATE_CHECK_SCRIPT'] === '1') {
-  const escaped = readFileSync(SCRIPT, 'utf8').replace(/\\/g, '\\\\').replace(/`/g, '\\`').replace(/\$\{/g, '\\${');
+  const escaped = readFileSync(SCRIPT, 'utf8')
+    .replace(/\\/g, '\\\\')
+    .replace(/`/g, '\\`')
+    .replace(/\$\{/g, '\\${');
   const before = readFileSync(MODULE, 'utf8').split('export const')[0] ?? '';
   writeFileSync(MODULE, `${before}export const CHECK_HAPROXY = \`${escaped}\`;\n`);
 }
 
 const INFO = (node: string): string => `Name: HAProxy\nVersion: 2.3.21\nnode: ${node}\nStopping: 0\n\n`;
-const STAT = (status: string): string => `# pxname,svname,qcur\ntts,FRONTEND,,,0,0,10,0,0,0,0,0,0,,,,,${status},,,\n\n`;
+const STAT = (status: string): string =>
+  `# pxname,svname,qcur\ntts,FRONTEND,,,0,0,10,0,0,0,0,0,0,,,,,${status},,,\n\n`;
 
 interface Verdict {
   readonly exit: number;
@@ -46,14 +50,20 @@ function run(port: number): Promise<Verdict> {
   const from = performance.now();
   return new Promise((resolve) => {
     execFile('bash', [SCRIPT, String(port), 'lb1'], { timeout: 10_000 }, (error, _, stderr) => {
-      resolve({ exit: error === null ? 0 : Number(error.code ?? 99), reason: stderr, tookMs: performance.now() - from });
+      resolve({
+        exit: error === null ? 0 : Number(error.code ?? 99),
+        reason: stderr,
+        tookMs: performance.now() - from,
+      });
     });
   });
 }
 
-const answering = (text: string) => (socket: Socket): void => {
-  socket.once('data', () => socket.end(text));
-};
+const answering =
+  (text: string) =>
+  (socket: Socket): void => {
+    socket.once('data', () => socket.end(text));
+  };
 
 describe('the check script', () => {
   it('is the same in the .sh and in the module that carries it', () => {

@@ -17,40 +17,60 @@ describe('configure', () => {
 
   it('writes the check script before the keepalived.conf that names it', () => {
     const paths = configured(pair).files.map((file) => file.path);
-    expect(paths.indexOf('/etc/keepalived/check-haproxy')).toBeLessThan(paths.indexOf('/etc/keepalived/keepalived.conf'));
+    expect(paths.indexOf('/etc/keepalived/check-haproxy')).toBeLessThan(
+      paths.indexOf('/etc/keepalived/keepalived.conf'),
+    );
   });
 
   it('starts haproxy before keepalived', () => {
-    expect(configured(pair).services.map((service) => service.unit)).toEqual(['haproxy.service', 'keepalived.service']);
+    expect(configured(pair).services.map((service) => service.unit)).toEqual([
+      'haproxy.service',
+      'keepalived.service',
+    ]);
   });
 
   it('names only files that it writes in reloads, restarts and refreshes', () => {
     const { files, services, refreshes } = configured(full);
     const paths = files.map((file) => file.path);
-    const named = [...services.flatMap((service) => [service.unitFile, ...service.restartOn, ...service.reloadOn]), ...refreshes.flatMap((refresh) => refresh.files)];
+    const named = [
+      ...services.flatMap((service) => [service.unitFile, ...service.restartOn, ...service.reloadOn]),
+      ...refreshes.flatMap((refresh) => refresh.files),
+    ];
     expect(named.filter((path) => !paths.includes(path))).toEqual([]);
   });
 
   it('has a directory for every file', () => {
     const { files, directories } = configured(full);
     const known = directories.map((directory) => directory.path);
-    expect(files.map((file) => file.path.slice(0, file.path.lastIndexOf('/'))).filter((folder) => !known.includes(folder))).toEqual([]);
+    expect(
+      files
+        .map((file) => file.path.slice(0, file.path.lastIndexOf('/')))
+        .filter((folder) => !known.includes(folder)),
+    ).toEqual([]);
   });
 
   it('runs one daemon-reload for both units', () => {
     const reloads = configured(pair).refreshes.filter((refresh) => refresh.argv.includes('daemon-reload'));
     expect(reloads).toHaveLength(1);
-    expect(reloads[0]?.files).toEqual(['/etc/systemd/system/haproxy.service', '/etc/systemd/system/keepalived.service']);
+    expect(reloads[0]?.files).toEqual([
+      '/etc/systemd/system/haproxy.service',
+      '/etc/systemd/system/keepalived.service',
+    ]);
   });
 
   it('marks the one file that holds the secret, and only root reads it', () => {
     const files = configured(full, 'lb1', 'Zq7xWv').files;
-    expect(files.filter((file) => file.content.includes('Zq7xWv')).map((file) => file.path)).toEqual(['/etc/keepalived/keepalived.conf']);
-    expect(files.filter((file) => file.secret).map((file) => [file.path, file.mode])).toEqual([['/etc/keepalived/keepalived.conf', 0o600]]);
+    expect(files.filter((file) => file.content.includes('Zq7xWv')).map((file) => file.path)).toEqual([
+      '/etc/keepalived/keepalived.conf',
+    ]);
+    expect(files.filter((file) => file.secret).map((file) => [file.path, file.mode])).toEqual([
+      ['/etc/keepalived/keepalived.conf', 0o600],
+    ]);
   });
 
   it('begins every file with the site, and nothing that changes between runs', () => {
-    for (const file of configured(pair).files) expect(file.content, file.path).toMatch(/^(?:#!.*\n)?# Written by airbundle from site "tts"\./);
+    for (const file of configured(pair).files)
+      expect(file.content, file.path).toMatch(/^(?:#!.*\n)?# Written by airbundle from site "tts"\./);
   });
 
   it('leaves a component without configuration alone', () => {
@@ -65,29 +85,55 @@ describe('configure', () => {
   });
 
   it('refuses an unknown or doubled configuration, an unknown node, a missing secret or vrrp', () => {
-    const wrong = (components: { name: string; configuration?: string }[], node = 'lb1') => () => configure({ components, site: pair, node, secret });
-    expect(wrong([{ name: 'lb', configuration: 'haprox' }])).toThrow(/"haprox", which does not exist; did you mean "haproxy"/);
-    expect(wrong([{ name: 'a', configuration: 'haproxy' }, { name: 'b', configuration: 'haproxy' }])).toThrow(/would write the same files/);
+    const wrong =
+      (components: { name: string; configuration?: string }[], node = 'lb1') =>
+      () =>
+        configure({ components, site: pair, node, secret });
+    expect(wrong([{ name: 'lb', configuration: 'haprox' }])).toThrow(
+      /"haprox", which does not exist; did you mean "haproxy"/,
+    );
+    expect(
+      wrong([
+        { name: 'a', configuration: 'haproxy' },
+        { name: 'b', configuration: 'haproxy' },
+      ]),
+    ).toThrow(/would write the same files/);
     expect(wrong([...BOTH], 'lb9')).toThrow(/no node "lb9"/);
-    expect(() => configure({ components: BOTH, site: pair, node: 'lb1' })).toThrow(/secret of site "tts" was not given/);
+    expect(() => configure({ components: BOTH, site: pair, node: 'lb1' })).toThrow(
+      /secret of site "tts" was not given/,
+    );
     const { vrrp: _, ...bare } = pair;
-    expect(() => configure({ components: BOTH, site: bare, node: 'lb1', secret })).toThrow(/has no vrrp section/);
+    expect(() => configure({ components: BOTH, site: bare, node: 'lb1', secret })).toThrow(
+      /has no vrrp section/,
+    );
   });
 
   it('looks at a VIP bind without connecting, and at * on every address', () => {
-    const listens = configured(full).checks.flatMap((check) => (check.kind === 'listen' ? [`${check.address}:${String(check.port)}`] : []));
-    expect(listens).toEqual(['10.20.0.10:50051', '10.20.0.10:50443', '10.30.0.10:8080', '0.0.0.0:7000', '127.0.0.1:9100']);
+    const listens = configured(full).checks.flatMap((check) =>
+      check.kind === 'listen' ? [`${check.address}:${String(check.port)}`] : [],
+    );
+    expect(listens).toEqual([
+      '10.20.0.10:50051',
+      '10.20.0.10:50443',
+      '10.30.0.10:8080',
+      '0.0.0.0:7000',
+      '127.0.0.1:9100',
+    ]);
   });
 
   it('says what a firewall must let in, and nothing for loopback', () => {
     const commands = firewalldCommands(configured(full).firewall).map((argv) => argv.join(' '));
     expect(commands).toContain('firewall-cmd --permanent --add-port=50051/tcp');
-    expect(commands).toContain('firewall-cmd --permanent --add-rich-rule=rule family="ipv4" source address="10.20.0.12/32" protocol value="vrrp" accept');
+    expect(commands).toContain(
+      'firewall-cmd --permanent --add-rich-rule=rule family="ipv4" source address="10.20.0.12/32" protocol value="vrrp" accept',
+    );
     expect(commands.join()).not.toContain('9100');
   });
 
   it('writes no drop-in that the site turned off', () => {
-    const off = siteOf(`${example('tts-pair').replace('bind: tts-vip', "bind: '*'")}system: { nonlocalBind: false, somaxconn: 0 }\nlog: { rsyslog: false }\n`);
+    const off = siteOf(
+      `${example('tts-pair').replace('bind: tts-vip', "bind: '*'")}system: { nonlocalBind: false, somaxconn: 0 }\nlog: { rsyslog: false }\n`,
+    );
     const { files, directories, refreshes } = configured(off);
     const all = [...files.map((file) => file.path), ...directories.map((directory) => directory.path)].join();
     expect(all).not.toMatch(/sysctl|rsyslog|logrotate/);
@@ -98,20 +144,26 @@ describe('configure', () => {
 
 describe('haproxy.cfg', () => {
   const config = contentOf(configured(full), '/etc/haproxy/haproxy.cfg');
-  const listen = (name: string): string => config.split('\nlisten ').find((section) => section.startsWith(`${name}\n`)) ?? '';
+  const listen = (name: string): string =>
+    config.split('\nlisten ').find((section) => section.startsWith(`${name}\n`)) ?? '';
 
   it('speaks HTTP/2 on both sides of a gRPC service', () => {
     expect(listen('tts')).toContain('bind 10.20.0.10:50051 proto h2\n');
     expect(listen('tts')).toContain('server tts1 10.20.0.21:50051 proto h2 check inter 3s rise 3 fall 2\n');
-    expect(listen('tts-tls')).toContain('bind 10.20.0.10:50443 ssl crt /etc/haproxy/tls/tts.pem alpn h2 proto h2\n');
+    expect(listen('tts-tls')).toContain(
+      'bind 10.20.0.10:50443 ssl crt /etc/haproxy/tls/tts.pem alpn h2 proto h2\n',
+    );
   });
 
   it('never checks a proto h2 server without saying how', () => {
-    for (const section of config.split('\nlisten ').filter((text) => text.includes(' proto h2 check'))) expect(section).toMatch(/option httpchk\n|tcp-check connect\n/);
+    for (const section of config.split('\nlisten ').filter((text) => text.includes(' proto h2 check')))
+      expect(section).toMatch(/option httpchk\n|tcp-check connect\n/);
   });
 
   it('sends a host with the gRPC health check', () => {
-    expect(listen('tts-tls')).toContain('http-check send meth POST uri /grpc.health.v1.Health/Check hdr host tts.bank.example hdr content-type application/grpc hdr te trailers\n');
+    expect(listen('tts-tls')).toContain(
+      'http-check send meth POST uri /grpc.health.v1.Health/Check hdr host tts.bank.example hdr content-type application/grpc hdr te trailers\n',
+    );
   });
 
   it('repeats a lost call only where that is safe', () => {
@@ -141,9 +193,12 @@ describe('keepalived.conf', () => {
 
 describe('the units', () => {
   it('use no directive that systemd 219 does not know', () => {
-    const known = /^(?:Description|After|Wants|Type|ExecStartPre|ExecStart|ExecStopPost|ExecReload|KillMode|SuccessExitStatus|Restart|RestartSec|StartLimitInterval|RuntimeDirectory|LimitNOFILE|WantedBy)=/;
+    const known =
+      /^(?:Description|After|Wants|Type|ExecStartPre|ExecStart|ExecStopPost|ExecReload|KillMode|SuccessExitStatus|Restart|RestartSec|StartLimitInterval|RuntimeDirectory|LimitNOFILE|WantedBy)=/;
     for (const file of configured(full).files.filter((each) => each.path.endsWith('.service')))
-      expect(file.content.split('\n').filter((line) => line !== '' && !/^[#[]/.test(line) && !known.test(line))).toEqual([]);
+      expect(
+        file.content.split('\n').filter((line) => line !== '' && !/^[#[]/.test(line) && !known.test(line)),
+      ).toEqual([]);
   });
 
   it('take every VIP away when keepalived died without doing so', () => {
@@ -153,7 +208,9 @@ describe('the units', () => {
   });
 
   it('give haproxy enough descriptors for its connections', () => {
-    const limit = /LimitNOFILE=(\d+)/.exec(contentOf(configured(full), '/etc/systemd/system/haproxy.service'))?.[1];
+    const limit = /LimitNOFILE=(\d+)/.exec(
+      contentOf(configured(full), '/etc/systemd/system/haproxy.service'),
+    )?.[1];
     expect(Number(limit)).toBeGreaterThan(2 * 20_000 + 500);
   });
 });
@@ -176,7 +233,11 @@ function replaced(value: unknown, path: readonly string[], by: (old: string) => 
 
 /** What a hostile value would have to change: the words of each line, and every character with a meaning. */
 function shapeOf(content: string): string {
-  const lines = content.split('\n').map((line) => `${String(line.trim().split(/\s+/).length)}${line.replace(/[^#!"'$`\\{}[\]();|&<>]/g, '')}`);
+  const lines = content
+    .split('\n')
+    .map(
+      (line) => `${String(line.trim().split(/\s+/).length)}${line.replace(/[^#!"'$`\\{}[\]();|&<>]/g, '')}`,
+    );
   return lines.join('\n');
 }
 
@@ -184,23 +245,70 @@ describe('no string of a site', () => {
   const base = exampleObject('tts-full');
   const paths = stringPaths(base);
   const harmless = fc.constantFrom('a', 'b1', '0', '7', '-x', '.y', '/z', 'Q', '_');
-  const hostile = fc.constantFrom('\n', '\r', '\t', ' ', '"', "'", '`', '$', '${x}', '$(x)', '#', '!', '\\', ';', '|', '&', '{', '}', '<', '>', '(', '%', '\0', '\u2028', '\u00a0', '\u0085', '@', '~', '..', '/', ':', ',', '-', 'a', '0', ' --x', '\n    server evil 1.2.3.4:5');
+  const hostile = fc.constantFrom(
+    '\n',
+    '\r',
+    '\t',
+    ' ',
+    '"',
+    "'",
+    '`',
+    '$',
+    '${x}',
+    '$(x)',
+    '#',
+    '!',
+    '\\',
+    ';',
+    '|',
+    '&',
+    '{',
+    '}',
+    '<',
+    '>',
+    '(',
+    '%',
+    '\0',
+    '\u2028',
+    '\u00a0',
+    '\u0085',
+    '@',
+    '~',
+    '..',
+    '/',
+    ':',
+    ',',
+    '-',
+    'a',
+    '0',
+    ' --x',
+    '\n    server evil 1.2.3.4:5',
+  );
   const shape = new Map(configured(full).files.map((file) => [file.path, shapeOf(file.content)]));
 
   it('that the schema lets through changes the shape of a generated file', () => {
     let accepted = 0;
     fc.assert(
-      fc.property(fc.constantFrom(...paths), fc.array(fc.oneof({ weight: 1, arbitrary: hostile }, { weight: 3, arbitrary: harmless }), { minLength: 1, maxLength: 3 }), fc.double({ min: 0, max: 1, noNaN: true }), (path, parts, at) => {
-        const written = replaced(base, path, (old) => {
-          const cut = Math.round(at * old.length);
-          return old.slice(0, cut) + parts.join('') + old.slice(cut);
-        });
-        const parsed = SiteSchema.safeParse(written);
-        if (!parsed.success) return;
-        accepted += 1;
-        const site = parsed.data;
-        for (const file of configured(site, site.nodes[0]?.name).files) expect(shapeOf(file.content), `${path.join('.')} in ${file.path}`).toBe(shape.get(file.path));
-      }),
+      fc.property(
+        fc.constantFrom(...paths),
+        fc.array(fc.oneof({ weight: 1, arbitrary: hostile }, { weight: 3, arbitrary: harmless }), {
+          minLength: 1,
+          maxLength: 3,
+        }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (path, parts, at) => {
+          const written = replaced(base, path, (old) => {
+            const cut = Math.round(at * old.length);
+            return old.slice(0, cut) + parts.join('') + old.slice(cut);
+          });
+          const parsed = SiteSchema.safeParse(written);
+          if (!parsed.success) return;
+          accepted += 1;
+          const site = parsed.data;
+          for (const file of configured(site, site.nodes[0]?.name).files)
+            expect(shapeOf(file.content), `${path.join('.')} in ${file.path}`).toBe(shape.get(file.path));
+        },
+      ),
       { numRuns: 4000 },
     );
     expect(accepted).toBeGreaterThan(100);
@@ -208,12 +316,16 @@ describe('no string of a site', () => {
 
   it('of any other kind gets through with a character that has a meaning', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...paths), fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }), (path, text) => {
-        if (!/[\s"'`$#!\\{};|&<>()\0-\x1f\x7f-\uffff]/u.test(text)) return;
-        // An HTTP path may hold "&"; haproxy.cfg gives it no meaning.
-        if (path[path.length - 1] === 'path' && /^[A-Za-z0-9._~/?=&-]+$/.test(text)) return;
-        expect(SiteSchema.safeParse(replaced(base, path, () => text)).success).toBe(false);
-      }),
+      fc.property(
+        fc.constantFrom(...paths),
+        fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }),
+        (path, text) => {
+          if (!/[\s"'`$#!\\{};|&<>()\0-\x1f\x7f-\uffff]/u.test(text)) return;
+          // An HTTP path may hold "&"; haproxy.cfg gives it no meaning.
+          if (path[path.length - 1] === 'path' && /^[A-Za-z0-9._~/?=&-]+$/.test(text)) return;
+          expect(SiteSchema.safeParse(replaced(base, path, () => text)).success).toBe(false);
+        },
+      ),
       { numRuns: 4000 },
     );
   });

@@ -25,7 +25,8 @@ export function configured(site: Site, node = 'lb1', secret = 's3cret'): Configu
 
 export function contentOf(configuration: Configuration, path: string): string {
   const file = configuration.files.find((candidate) => candidate.path === path);
-  if (file === undefined) throw new Error(`no file ${path} among ${configuration.files.map((each) => each.path).join(', ')}`);
+  if (file === undefined)
+    throw new Error(`no file ${path} among ${configuration.files.map((each) => each.path).join(', ')}`);
   return file.content;
 }
 
@@ -40,7 +41,8 @@ export function realProgram(name: string, variable: string): string | undefined 
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
-export const noProgram = (name: string, variable: string): string => `no ${name} in PATH, and ${variable} is not set`;
+export const noProgram = (name: string, variable: string): string =>
+  `no ${name} in PATH, and ${variable} is not set`;
 
 function isExecutable(file: string): boolean {
   try {

@@ -15,7 +15,15 @@ const answer = (...rows: string[]): string => `${[COLUMNS, ...rows].join('\n')}\
 
 describe('show stat', () => {
   it('becomes one row for each frontend, server and backend', () => {
-    expect(parseShowStat(answer(row('tts', 'FRONTEND', 'OPEN'), row('tts', 'tts1', 'UP 1/2', '* L7TOUT'), row('tts', 'BACKEND', 'UP')))).toEqual([
+    expect(
+      parseShowStat(
+        answer(
+          row('tts', 'FRONTEND', 'OPEN'),
+          row('tts', 'tts1', 'UP 1/2', '* L7TOUT'),
+          row('tts', 'BACKEND', 'UP'),
+        ),
+      ),
+    ).toEqual([
       { proxy: 'tts', server: 'FRONTEND', status: 'OPEN', check: '' },
       { proxy: 'tts', server: 'tts1', status: 'UP 1/2', check: '* L7TOUT' },
       { proxy: 'tts', server: 'BACKEND', status: 'UP', check: '' },
@@ -37,7 +45,13 @@ describe('show stat', () => {
 describe('the verdict', () => {
   it('is a problem when a service is missing or stopped, a warning when a backend is down', () => {
     const rows = parseShowStat(
-      answer(row('tts', 'FRONTEND', 'OPEN'), row('tts', 'tts1', 'DOWN', 'L4CON'), row('tts', 'tts2', 'no check'), row('stt', 'FRONTEND', 'STOP'), row('foreign', 'x', 'DOWN')),
+      answer(
+        row('tts', 'FRONTEND', 'OPEN'),
+        row('tts', 'tts1', 'DOWN', 'L4CON'),
+        row('tts', 'tts2', 'no check'),
+        row('stt', 'FRONTEND', 'STOP'),
+        row('foreign', 'x', 'DOWN'),
+      ),
     );
     expect(judgeProxies(rows, ['tts', 'stt', 'gone'])).toEqual({
       problems: ['service stt is STOP', 'service gone is not in the running haproxy'],
@@ -47,6 +61,8 @@ describe('the verdict', () => {
 });
 
 it('show info tells the version', () => {
-  expect(parseShowInfoVersion('Name: HAProxy\nVersion: 2.3.21-3ce4e0f\nRelease_date: 2022/07/27\n')).toBe('2.3.21-3ce4e0f');
+  expect(parseShowInfoVersion('Name: HAProxy\nVersion: 2.3.21-3ce4e0f\nRelease_date: 2022/07/27\n')).toBe(
+    '2.3.21-3ce4e0f',
+  );
   expect(parseShowInfoVersion('hello')).toBeUndefined();
 });

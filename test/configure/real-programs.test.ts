@@ -54,16 +54,37 @@ const withoutUsers = (config: string): string =>
 describe('haproxy -c', () => {
   skipUnless(haproxy !== undefined, noProgram('haproxy', 'AIRBUNDLE_TEST_HAPROXY'));
 
-  it.each(['tts-pair', 'tts-full'] as const)('takes the configuration of %s without a warning', async (name) => {
-    const key = join(folder, 'key.pem');
-    const certificate = join(folder, 'certificate.pem');
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=tts', '-keyout', key, '-out', certificate], { stdio: 'ignore' });
-    const pem = write('tts.pem', readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'));
-    const config = withoutUsers(contentOf(configured(siteOf(example(name))), '/etc/haproxy/haproxy.cfg')).replace('/etc/haproxy/tls/tts.pem', pem);
-    const outcome = await run(haproxy ?? '', ['-c', '-f', write(`${name}.cfg`, config)]);
-    expect(outcome.output).not.toMatch(/WARNING|ALERT/);
-    expect(outcome.exit).toBe(0);
-  });
+  it.each(['tts-pair', 'tts-full'] as const)(
+    'takes the configuration of %s without a warning',
+    async (name) => {
+      const key = join(folder, 'key.pem');
+      const certificate = join(folder, 'certificate.pem');
+      execFileSync(
+        'openssl',
+        [
+          'req',
+          '-x509',
+          '-newkey',
+          'rsa:2048',
+          '-nodes',
+          '-subj',
+          '/CN=tts',
+          '-keyout',
+          key,
+          '-out',
+          certificate,
+        ],
+        { stdio: 'ignore' },
+      );
+      const pem = write('tts.pem', readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'));
+      const config = withoutUsers(
+        contentOf(configured(siteOf(example(name))), '/etc/haproxy/haproxy.cfg'),
+      ).replace('/etc/haproxy/tls/tts.pem', pem);
+      const outcome = await run(haproxy ?? '', ['-c', '-f', write(`${name}.cfg`, config)]);
+      expect(outcome.output).not.toMatch(/WARNING|ALERT/);
+      expect(outcome.exit).toBe(0);
+    },
+  );
 });
 
 describe('keepalived -t', () => {
@@ -75,7 +96,9 @@ describe('keepalived -t', () => {
   it('takes the configuration of the pair, and refuses it when the script is missing', async () => {
     const site = siteOf(example('tts-pair').replaceAll('interface: eth0', `interface: ${device ?? ''}`));
     const script = write('check-haproxy', CHECK_HAPROXY, 0o755);
-    const config = contentOf(configured(site), '/etc/keepalived/keepalived.conf').replace('/etc/keepalived/check-haproxy', script).replace('keepalived_script', 'nobody');
+    const config = contentOf(configured(site), '/etc/keepalived/keepalived.conf')
+      .replace('/etc/keepalived/check-haproxy', script)
+      .replace('keepalived_script', 'nobody');
     const file = write('keepalived.conf', config, 0o600);
     expect(await run(keepalived ?? '', ['-t', '-f', file])).toMatchObject({ exit: 0 });
     rmSync(script);
@@ -86,51 +109,57 @@ describe('keepalived -t', () => {
 describe('a running haproxy', () => {
   skipUnless(haproxy !== undefined, noProgram('haproxy', 'AIRBUNDLE_TEST_HAPROXY'));
 
-  it.each(['grpc', 'grpc-serving'] as const)('with the %s check keeps its worker, finds the backend up, and the check script sees a stopped worker', async (kind) => {
-    const backend = createHttp2();
-    backend.on('stream', (stream) => {
-      stream.on('error', () => undefined);
-      stream.on('end', () => {
-        stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
-        stream.end(Buffer.from('00000000020801', 'hex'));
+  it.each(['grpc', 'grpc-serving'] as const)(
+    'with the %s check keeps its worker, finds the backend up, and the check script sees a stopped worker',
+    async (kind) => {
+      const backend = createHttp2();
+      backend.on('stream', (stream) => {
+        stream.on('error', () => undefined);
+        stream.on('end', () => {
+          stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+          stream.end(Buffer.from('00000000020801', 'hex'));
+        });
+        stream.resume();
       });
-      stream.resume();
-    });
-    await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve));
-    const backendPort = (backend.address() as AddressInfo).port;
-    const [bindPort, checkPort] = [await freePort(), await freePort()];
-    const text = example('tts-pair')
-      .replace('protocol: grpc', `protocol: grpc\n    check: { kind: ${kind}, interval: 200ms }`)
-      .replace('    port: 50051\n', `    port: ${String(bindPort)}\n`);
-    const site = siteOf(`${text}haproxy: { checkPort: ${String(checkPort)}, maxConnections: 100 }\n`);
-    const config = withoutUsers(contentOf(configured(site), '/etc/haproxy/haproxy.cfg'))
-      .replace(/10\.20\.0\.2[12]:50051/g, `127.0.0.1:${String(backendPort)}`)
-      .replace('bind 10.20.0.10', 'bind 127.0.0.1')
-      .replace('/run/haproxy/admin.sock', join(folder, `${kind}.sock`));
-    const script = write('check', CHECK_HAPROXY, 0o755);
-    const check = (): Promise<Outcome> => run('bash', [script, String(checkPort), 'lb1']);
+      await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve));
+      const backendPort = (backend.address() as AddressInfo).port;
+      const [bindPort, checkPort] = [await freePort(), await freePort()];
+      const text = example('tts-pair')
+        .replace('protocol: grpc', `protocol: grpc\n    check: { kind: ${kind}, interval: 200ms }`)
+        .replace('    port: 50051\n', `    port: ${String(bindPort)}\n`);
+      const site = siteOf(`${text}haproxy: { checkPort: ${String(checkPort)}, maxConnections: 100 }\n`);
+      const config = withoutUsers(contentOf(configured(site), '/etc/haproxy/haproxy.cfg'))
+        .replace(/10\.20\.0\.2[12]:50051/g, `127.0.0.1:${String(backendPort)}`)
+        .replace('bind 10.20.0.10', 'bind 127.0.0.1')
+        .replace('/run/haproxy/admin.sock', join(folder, `${kind}.sock`));
+      const script = write('check', CHECK_HAPROXY, 0o755);
+      const check = (): Promise<Outcome> => run('bash', [script, String(checkPort), 'lb1']);
 
-    const master = spawn(haproxy ?? '', ['-W', '-f', write(`${kind}.cfg`, config)], { stdio: ['ignore', 'ignore', 'ignore'] });
-    const exited = new Promise<void>((resolve) => master.on('exit', () => resolve()));
-    try {
-      await sleep(2500);
-      expect(await check()).toEqual({ exit: 0, output: '' });
-      expect(await ask(checkPort, 'show stat -1 4 -1')).toMatch(/^tts,tts1,.*,UP,/m);
+      const master = spawn(haproxy ?? '', ['-W', '-f', write(`${kind}.cfg`, config)], {
+        stdio: ['ignore', 'ignore', 'ignore'],
+      });
+      const exited = new Promise<void>((resolve) => master.on('exit', () => resolve()));
+      try {
+        await sleep(2500);
+        expect(await check()).toEqual({ exit: 0, output: '' });
+        expect(await ask(checkPort, 'show stat -1 4 -1')).toMatch(/^tts,tts1,.*,UP,/m);
 
-      const worker = Number(/^Pid: (\d+)$/m.exec(await ask(checkPort, 'show info'))?.[1]);
-      process.kill(worker, 'SIGSTOP');
-      expect((await check()).exit).toBe(1);
-      process.kill(worker, 'SIGCONT');
-      expect((await check()).exit).toBe(0);
-      process.kill(worker, 'SIGKILL');
-      await exited;
-      expect((await check()).exit).toBe(1);
-    } finally {
-      master.kill('SIGTERM');
-      await Promise.race([exited, sleep(3000)]);
-      backend.close();
-    }
-  }, 30_000);
+        const worker = Number(/^Pid: (\d+)$/m.exec(await ask(checkPort, 'show info'))?.[1]);
+        process.kill(worker, 'SIGSTOP');
+        expect((await check()).exit).toBe(1);
+        process.kill(worker, 'SIGCONT');
+        expect((await check()).exit).toBe(0);
+        process.kill(worker, 'SIGKILL');
+        await exited;
+        expect((await check()).exit).toBe(1);
+      } finally {
+        master.kill('SIGTERM');
+        await Promise.race([exited, sleep(3000)]);
+        backend.close();
+      }
+    },
+    30_000,
+  );
 });
 
 async function freePort(): Promise<number> {
@@ -143,6 +172,11 @@ async function freePort(): Promise<number> {
 
 /** One command to the loopback stats socket, through bash as the check script does. */
 async function ask(port: number, command: string): Promise<string> {
-  const outcome = await run('bash', ['-c', `exec 3<>/dev/tcp/127.0.0.1/${String(port)}; echo "$1" >&3; cat <&3`, 'ask', command]);
+  const outcome = await run('bash', [
+    '-c',
+    `exec 3<>/dev/tcp/127.0.0.1/${String(port)}; echo "$1" >&3; cat <&3`,
+    'ask',
+    command,
+  ]);
   return outcome.output;
 }

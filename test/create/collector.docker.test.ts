@@ -28,7 +28,8 @@ const env = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/' 
 const engine = await findEngine({ env }).catch(() => undefined);
 
 describe('EL7 RPMs in the examining container', () => {
-  const reason = engine === undefined ? 'no container engine answers' : 'the folder with real EL7 RPMs is not here';
+  const reason =
+    engine === undefined ? 'no container engine answers' : 'the folder with real EL7 RPMs is not here';
   const ready = engine !== undefined && existsSync(RPMS);
   skipUnless(ready, reason);
 
@@ -44,19 +45,43 @@ describe('EL7 RPMs in the examining container', () => {
     store = await openStore({ directory: folder });
     image = await collectorImage();
   });
-  afterAll(async () => { if (folder !== '') await rm(folder, { recursive: true, force: true }); });
+  afterAll(async () => {
+    if (folder !== '') await rm(folder, { recursive: true, force: true });
+  });
 
   const facts = async (...files: readonly Buffer[]): Promise<ExamineResult> => {
-    const rpms = await Promise.all(files.map(async (bytes, index) => ({ name: `${String(index)}.rpm`, sha256: (await store.put(once(bytes))).sha256 })));
-    return withContainers(engine as Engine, () => undefined, async (create) => {
-      const container = await create({ role: 'examine', image, network: false, command: ['sh', '/airbundle/examine.sh'] });
-      return examine(engine as Engine, container, store, { keys: key === undefined ? [] : [key], rpms }, silent);
-    });
+    const rpms = await Promise.all(
+      files.map(async (bytes, index) => ({
+        name: `${String(index)}.rpm`,
+        sha256: (await store.put(once(bytes))).sha256,
+      })),
+    );
+    return withContainers(
+      engine as Engine,
+      () => undefined,
+      async (create) => {
+        const container = await create({
+          role: 'examine',
+          image,
+          network: false,
+          command: ['sh', '/airbundle/examine.sh'],
+        });
+        return examine(
+          engine as Engine,
+          container,
+          store,
+          { keys: key === undefined ? [] : [key], rpms },
+          silent,
+        );
+      },
+    );
   };
   const verdict = async (...files: readonly Buffer[]): Promise<BundleError | string[]> => {
     const { rpms } = await facts(...files);
     try {
-      return judgeRpms(rpms, key === undefined ? [] : [key]).map(({ nevra, signer }) => `${nevra.name} ${signer}`);
+      return judgeRpms(rpms, key === undefined ? [] : [key]).map(
+        ({ nevra, signer }) => `${nevra.name} ${signer}`,
+      );
     } catch (error) {
       return error as BundleError;
     }
@@ -64,17 +89,24 @@ describe('EL7 RPMs in the examining container', () => {
 
   it('accepts packages that CentOS signed', async () => {
     const signer = '6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5';
-    expect(await verdict(read('zip-3.0-11.el7.x86_64.rpm'), read('python-six-1.9.0-2.el7.noarch.rpm'))).toEqual([`zip ${signer}`, `python-six ${signer}`]);
+    expect(
+      await verdict(read('zip-3.0-11.el7.x86_64.rpm'), read('python-six-1.9.0-2.el7.noarch.rpm')),
+    ).toEqual([`zip ${signer}`, `python-six ${signer}`]);
   });
 
   it('refuses a package that another key signed', async () => {
     expect(await verdict(read('epel-release-7-14.noarch.rpm'))).toMatchObject({
-      code: 'RPM_OTHER_KEY', exit: 4, message: expect.stringContaining('6a2faea2352c64e5') as string,
+      code: 'RPM_OTHER_KEY',
+      exit: 4,
+      message: expect.stringContaining('6a2faea2352c64e5') as string,
     });
   });
 
   it('refuses a package without its last byte, which rpm would install', async () => {
-    expect(await verdict(read('zip-3.0-11.el7.x86_64.rpm').subarray(0, -1))).toMatchObject({ code: 'RPM_DAMAGED', exit: 4 });
+    expect(await verdict(read('zip-3.0-11.el7.x86_64.rpm').subarray(0, -1))).toMatchObject({
+      code: 'RPM_DAMAGED',
+      exit: 4,
+    });
   });
 
   it('refuses a flipped bit, in the payload, the header and the signature', async () => {
@@ -109,8 +141,15 @@ describe('EL7 RPMs in the examining container', () => {
 
   it('refuses an altered payload behind a good header signature, which rpm -K calls OK', async () => {
     const result = await facts(withForgedPayload(read('zip-3.0-11.el7.x86_64.rpm')));
-    expect(result.rpms[0]).toMatchObject({ checkExitCode: 0, check: expect.stringMatching(/Header V3 RSA\/SHA256 Signature, key ID f4a80eb5: OK[^]*MD5 digest: OK/) as string });
-    expect(() => judgeRpms(result.rpms, key === undefined ? [] : [key])).toThrow(/nothing signed covers its payload/);
+    expect(result.rpms[0]).toMatchObject({
+      checkExitCode: 0,
+      check: expect.stringMatching(
+        /Header V3 RSA\/SHA256 Signature, key ID f4a80eb5: OK[^]*MD5 digest: OK/,
+      ) as string,
+    });
+    expect(() => judgeRpms(result.rpms, key === undefined ? [] : [key])).toThrow(
+      /nothing signed covers its payload/,
+    );
   });
 
   it('refuses i686', async () => {
@@ -118,20 +157,30 @@ describe('EL7 RPMs in the examining container', () => {
   });
 
   it('refuses two versions of one name', async () => {
-    expect(await verdict(read('unzip-6.0-19.el7.x86_64.rpm'), read('unzip-6.0-22.el7_9.x86_64.rpm'))).toMatchObject({ code: 'RPM_TWO_VERSIONS', exit: 5 });
+    expect(
+      await verdict(read('unzip-6.0-19.el7.x86_64.rpm'), read('unzip-6.0-22.el7_9.x86_64.rpm')),
+    ).toMatchObject({ code: 'RPM_TWO_VERSIONS', exit: 5 });
   });
 
   it('finds what is missing from the closure', async () => {
     const { closure } = await facts(read('ipset-7.1-1.el7.x86_64.rpm'));
-    const error = await Promise.resolve().then(() => { judgeClosure(closure); }).catch((thrown: unknown) => thrown as BundleError);
+    const error = await Promise.resolve()
+      .then(() => {
+        judgeClosure(closure);
+      })
+      .catch((thrown: unknown) => thrown as BundleError);
     expect(error).toMatchObject({ code: 'CLOSURE_BROKEN', exit: 6 });
     expect(error?.details.join('\n')).toContain('is needed by ipset-7.1-1.el7.x86_64');
   });
 });
 
-const silent = { progress: () => undefined, note: () => undefined, done: () => undefined, fail: () => undefined };
+const silent = {
+  progress: () => undefined,
+  note: () => undefined,
+  done: () => undefined,
+  fail: () => undefined,
+};
 
- 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
@@ -141,14 +190,25 @@ async function withoutSignature(engine: Engine, image: string, bytes: Buffer): P
   try {
     const store = await openStore({ directory: folder });
     const { sha256 } = await store.put(once(bytes));
-    return await withContainers(engine, () => undefined, async (create) => {
-      const container = await create({ role: 'delsign', image, network: false, command: ['rpmsign', '--delsign', '/work/x.rpm'] });
-      await container.copyIn([{ path: 'work/x.rpm', from: store.path(sha256) }]);
-      expect((await container.run()).exitCode).toBe(0);
-      let out: Buffer = Buffer.alloc(0);
-      await container.copyOut('/work/x.rpm', async (member) => { out = await readBytes(member, 10_000_000); });
-      return out;
-    });
+    return await withContainers(
+      engine,
+      () => undefined,
+      async (create) => {
+        const container = await create({
+          role: 'delsign',
+          image,
+          network: false,
+          command: ['rpmsign', '--delsign', '/work/x.rpm'],
+        });
+        await container.copyIn([{ path: 'work/x.rpm', from: store.path(sha256) }]);
+        expect((await container.run()).exitCode).toBe(0);
+        let out: Buffer = Buffer.alloc(0);
+        await container.copyOut('/work/x.rpm', async (member) => {
+          out = await readBytes(member, 10_000_000);
+        });
+        return out;
+      },
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -169,7 +229,11 @@ function withForgedPayload(rpm: Buffer): Buffer {
     const at = 96 + 16 + entry * 16;
     const tag = bytes.readUInt32BE(at);
     if (tag === 1002) bytes.writeUInt32BE(1099, at);
-    if (tag === 1004) createHash('md5').update(bytes.subarray(headerAt)).digest().copy(bytes, dataAt + bytes.readUInt32BE(at + 8));
+    if (tag === 1004)
+      createHash('md5')
+        .update(bytes.subarray(headerAt))
+        .digest()
+        .copy(bytes, dataAt + bytes.readUInt32BE(at + 8));
   }
   return bytes;
 }

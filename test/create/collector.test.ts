@@ -9,8 +9,12 @@ import { yumArguments, yumConf } from '../../src/create/collector.js';
 import { skipUnless } from '../support/skip.js';
 
 let folder = '';
-beforeEach(async () => { folder = await mkdtemp(path.join(tmpdir(), 'collector-')); });
-afterEach(async () => { await rm(folder, { recursive: true, force: true }); });
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'collector-'));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
 
 describe('readContext', () => {
   it('hashes names, executable bits and bytes, and nothing else', async () => {
@@ -30,15 +34,24 @@ describe('readContext', () => {
   });
 
   it('follows ARG in FROM, where a digest is pinned', async () => {
-    await writeFile(path.join(folder, 'Dockerfile'), '# x\nARG BASE=centos@sha256:abc\nFROM --platform=linux/amd64 ${BASE} AS it\nARG BASE=other\n');
+    await writeFile(
+      path.join(folder, 'Dockerfile'),
+      '# x\nARG BASE=centos@sha256:abc\nFROM --platform=linux/amd64 ${BASE} AS it\nARG BASE=other\n',
+    );
     expect((await readContext(folder)).base).toBe('centos@sha256:abc');
   });
 
   it('refuses a missing folder, a missing Dockerfile and links', async () => {
-    await expect(readContext(path.join(folder, 'none'))).rejects.toMatchObject({ code: 'BAD_COLLECTOR', exit: 3 });
+    await expect(readContext(path.join(folder, 'none'))).rejects.toMatchObject({
+      code: 'BAD_COLLECTOR',
+      exit: 3,
+    });
     await expect(readContext(folder)).rejects.toMatchObject({ code: 'BAD_COLLECTOR', exit: 3 });
     await symlink('/etc/hostname', path.join(folder, 'link'));
-    await expect(readContext(folder)).rejects.toMatchObject({ code: 'BAD_COLLECTOR', message: expect.stringContaining('plain files') as string });
+    await expect(readContext(folder)).rejects.toMatchObject({
+      code: 'BAD_COLLECTOR',
+      message: expect.stringContaining('plain files') as string,
+    });
   });
 
   it('knows the base of the shipped collector', async () => {
@@ -47,13 +60,22 @@ describe('readContext', () => {
   });
 });
 
-describe('yum\'s configuration and arguments', () => {
+describe("yum's configuration and arguments", () => {
   const key = { fingerprint: 'A'.repeat(40), keyId: 'a'.repeat(16), armored: '', subkeys: 0 };
-  const conf = yumConf([{ id: 'os', url: 'http://x.example/os/' }, { id: 'updates', url: 'http://x.example/updates/' }], [key]);
+  const conf = yumConf(
+    [
+      { id: 'os', url: 'http://x.example/os/' },
+      { id: 'updates', url: 'http://x.example/updates/' },
+    ],
+    [key],
+  );
 
-  it('names the manifest\'s repositories and keys only', () => {
+  it("names the manifest's repositories and keys only", () => {
     expect(conf.match(/^\[.*\]$/gm)).toEqual(['[main]', '[os]', '[updates]']);
-    expect(conf.match(/^gpgkey=.*$/gm)).toEqual([`gpgkey=file:///airbundle/keys/${key.fingerprint}.asc`, `gpgkey=file:///airbundle/keys/${key.fingerprint}.asc`]);
+    expect(conf.match(/^gpgkey=.*$/gm)).toEqual([
+      `gpgkey=file:///airbundle/keys/${key.fingerprint}.asc`,
+      `gpgkey=file:///airbundle/keys/${key.fingerprint}.asc`,
+    ]);
     expect(conf).toContain('reposdir=/dev/null');
   });
 
@@ -63,9 +85,16 @@ describe('yum\'s configuration and arguments', () => {
   });
 
   it('resolves into an empty root and does not tolerate missing names', () => {
-    expect(yumArguments(['gcc', 'make'])).toEqual(expect.arrayContaining([
-      '--installroot=/airbundle/root', '--releasever=7', '--setopt=skip_missing_names_on_install=0', '--downloadonly', 'gcc', 'make',
-    ]));
+    expect(yumArguments(['gcc', 'make'])).toEqual(
+      expect.arrayContaining([
+        '--installroot=/airbundle/root',
+        '--releasever=7',
+        '--setopt=skip_missing_names_on_install=0',
+        '--downloadonly',
+        'gcc',
+        'make',
+      ]),
+    );
   });
 });
 
@@ -80,8 +109,11 @@ describe('origins.py', () => {
     }
   });
   skipUnless(python !== undefined, 'python is not here');
-  const origins = (): string => execFileSync(python ?? '', [script, folder], { input: 'zip-3.0-11.el7.x86_64.rpm\n', encoding: 'utf8' });
-  const make = (code: string): void => { execFileSync(python ?? '', ['-c', code], { cwd: folder }); };
+  const origins = (): string =>
+    execFileSync(python ?? '', [script, folder], { input: 'zip-3.0-11.el7.x86_64.rpm\n', encoding: 'utf8' });
+  const make = (code: string): void => {
+    execFileSync(python ?? '', ['-c', code], { cwd: folder });
+  };
 
   it('reads the XML that dnf keeps', () => {
     make(`

@@ -30,7 +30,9 @@ export function sha256Of(bytes: string | Uint8Array): Sha256 {
 
 /** The environment of a packager, as an entry would pass it in. */
 export function packagerEnv(extra: Record<string, string> = {}): Record<string, string> {
-  const env = Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const env = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
   return { ...Object.fromEntries(env), ...extra };
 }
 
@@ -41,7 +43,10 @@ export interface Recorded extends Reporter {
 export function recordingReporter(): Recorded {
   const lines: string[] = [];
   const reporter = createReporter({
-    format: 'text', quiet: false, color: false, now: () => 0,
+    format: 'text',
+    quiet: false,
+    color: false,
+    now: () => 0,
     stream: { write: (text) => lines.push(text) },
   });
   return { ...reporter, lines };
@@ -68,11 +73,19 @@ export interface Repository {
 export function makeRepository(folder: string): Repository {
   mkdirSync(folder, { recursive: true });
   const env = {
-    PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1',
-    GIT_AUTHOR_NAME: 'A', GIT_AUTHOR_EMAIL: 'a@example.org', GIT_AUTHOR_DATE: '1600000000 +0900',
-    GIT_COMMITTER_NAME: 'C', GIT_COMMITTER_EMAIL: 'c@example.org', GIT_COMMITTER_DATE: '1600000000 +0900',
+    PATH: process.env['PATH'] ?? '',
+    HOME: '/nonexistent',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_AUTHOR_NAME: 'A',
+    GIT_AUTHOR_EMAIL: 'a@example.org',
+    GIT_AUTHOR_DATE: '1600000000 +0900',
+    GIT_COMMITTER_NAME: 'C',
+    GIT_COMMITTER_EMAIL: 'c@example.org',
+    GIT_COMMITTER_DATE: '1600000000 +0900',
   };
-  const git = (...args: string[]): string => execFileSync('git', args, { cwd: folder, env, encoding: 'utf8', stdio: 'pipe' }).trim();
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: folder, env, encoding: 'utf8', stdio: 'pipe' }).trim();
   git('init', '--quiet', '--initial-branch=main');
   return {
     folder,

@@ -1,5 +1,15 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -13,7 +23,15 @@ import { parseContents } from '../../src/model/contents.js';
 import { parseLock } from '../../src/model/lock.js';
 import { twoRpms } from './create-child.js';
 import { manifestText } from './create-manifest.js';
-import { chunks, failureOf, makeRepository, packagerEnv, recordingReporter, sha256Of, temporaryFolder } from './create-support.js';
+import {
+  chunks,
+  failureOf,
+  makeRepository,
+  packagerEnv,
+  recordingReporter,
+  sha256Of,
+  temporaryFolder,
+} from './create-support.js';
 
 const STEM = 'thing-ha-1.2.0-el7.x86_64';
 const CHILD = fileURLToPath(new URL('create-child.ts', import.meta.url));
@@ -47,7 +65,9 @@ async function setting(): Promise<Setting> {
   writeFileSync(files.installShPath, '#!/bin/sh\n');
   await (await openStore({ directory: files.cacheDir })).put(chunks('node'), sha256Of('node'));
   return {
-    folder, out: files.out, publicKeyPath,
+    folder,
+    out: files.out,
+    publicKeyPath,
     request: { ...files, env: packagerEnv(), reporter: recordingReporter() },
     child: (changes = {}) => JSON.stringify({ ...files, ...changes }),
   };
@@ -59,18 +79,48 @@ describe('bundle create', () => {
   it('writes a folder that openssl and sha256sum accept, and GNU tar reads', async () => {
     const { request, out, publicKeyPath } = await setting();
     const result = await create(request);
-    expect(result).toMatchObject({ stem: STEM, folder: path.join(out, STEM), state: 'written', rpms: 2, sources: 1, lockWritten: true });
+    expect(result).toMatchObject({
+      stem: STEM,
+      folder: path.join(out, STEM),
+      state: 'written',
+      rpms: 2,
+      sources: 1,
+      lockWritten: true,
+    });
     const signature = `${STEM}.sha256.${result.keyId}.sig`;
-    expect(readdirSync(result.folder).sort()).toEqual(['install.sh', `${STEM}.sha256`, signature, `${STEM}.tar`]);
+    expect(readdirSync(result.folder).sort()).toEqual([
+      'install.sh',
+      `${STEM}.sha256`,
+      signature,
+      `${STEM}.tar`,
+    ]);
     const verified = execFileSync(
-      'sh', ['-c', 'openssl dgst -sha256 -verify "$1" -signature "$2" "$3" && sha256sum --strict -c "$3"', 'sh', publicKeyPath, signature, `${STEM}.sha256`],
+      'sh',
+      [
+        '-c',
+        'openssl dgst -sha256 -verify "$1" -signature "$2" "$3" && sha256sum --strict -c "$3"',
+        'sh',
+        publicKeyPath,
+        signature,
+        `${STEM}.sha256`,
+      ],
       { cwd: result.folder, encoding: 'utf8' },
     );
     expect(verified).toBe(`Verified OK\n${STEM}.tar: OK\ninstall.sh: OK\n`);
-    const commit = execFileSync('git', ['rev-parse', 'v1.0'], { cwd: path.join(path.dirname(request.manifestPath), 'upstream'), encoding: 'utf8' });
-    expect(execFileSync('tar', ['-tf', path.join(result.folder, `${STEM}.tar`)], { encoding: 'utf8' }).trim().split('\n')).toEqual([
-      'bundle.json', 'installer.cjs', 'runtime/node',
-      'rpms/openssl-devel-1.0-1.el7.x86_64.rpm', 'rpms/zlib-devel-1.0-1.el7.x86_64.rpm',
+    const commit = execFileSync('git', ['rev-parse', 'v1.0'], {
+      cwd: path.join(path.dirname(request.manifestPath), 'upstream'),
+      encoding: 'utf8',
+    });
+    expect(
+      execFileSync('tar', ['-tf', path.join(result.folder, `${STEM}.tar`)], { encoding: 'utf8' })
+        .trim()
+        .split('\n'),
+    ).toEqual([
+      'bundle.json',
+      'installer.cjs',
+      'runtime/node',
+      'rpms/openssl-devel-1.0-1.el7.x86_64.rpm',
+      'rpms/zlib-devel-1.0-1.el7.x86_64.rpm',
       `sources/thing-${commit.slice(0, 12)}.tar`,
     ]);
     expect(readdirSync(out)).toEqual([STEM]);
@@ -80,11 +130,21 @@ describe('bundle create', () => {
     const { request } = await setting();
     const result = await create(request);
     const checksums = parseChecksums(readFileSync(path.join(result.folder, `${STEM}.sha256`), 'utf8'), 'x');
-    expect(checksums).toMatchObject({ name: 'thing-ha', version: '1.2.0', sequence: 3, target: 'el7.x86_64' });
+    expect(checksums).toMatchObject({
+      name: 'thing-ha',
+      version: '1.2.0',
+      sequence: 3,
+      target: 'el7.x86_64',
+    });
     expect(checksums.files[0]?.sha256).toBe(result.payloadSha256);
-    const json = execFileSync('tar', ['-xOf', path.join(result.folder, `${STEM}.tar`), 'bundle.json'], { encoding: 'utf8' });
+    const json = execFileSync('tar', ['-xOf', path.join(result.folder, `${STEM}.tar`), 'bundle.json'], {
+      encoding: 'utf8',
+    });
     const contents = parseContents(json, 'bundle.json');
-    expect(contents.members.map((member) => [member.path, member.mode])).toContainEqual(['runtime/node', 0o755]);
+    expect(contents.members.map((member) => [member.path, member.mode])).toContainEqual([
+      'runtime/node',
+      0o755,
+    ]);
     expect(contents.members).toHaveLength(5);
     expect(json).not.toContain('mirror.example');
     expect(json).not.toContain(path.dirname(request.manifestPath));
@@ -92,33 +152,64 @@ describe('bundle create', () => {
     expect(lock.rpms.map((rpm) => rpm.nevra.name)).toEqual(['openssl-devel', 'zlib-devel']);
   });
 
-  it('gives the same bytes under another umask, time zone, locale, folder, git configuration and date', { timeout: 60_000 }, async () => {
-    const { request, folder, child, out } = await setting();
-    const first = await create(request);
-    const home = path.join(folder, 'home');
-    mkdirSync(home);
-    writeFileSync(path.join(home, '.gitconfig'), '[core]\n\tautocrlf = true\n\tabbrev = 4\n[tar]\n\tumask = 0077\n');
-    const run = (umask: string, env: Record<string, string>, changes: Partial<CreateRequest>): CreateResult => {
-      const ended = spawnSync('sh', ['-c', `umask ${umask}; cd "$1"; exec "$2" --import "$3" "$4" "$5"`, 'sh', home, process.execPath,
-        path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child(changes)], { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', ...env } });
-      expect(ended.stderr).toBe('');
-      return JSON.parse(ended.stdout) as CreateResult;
-    };
-    const cold = path.join(folder, 'cold');
-    await (await openStore({ directory: cold })).put(chunks('node'));
-    const odd = { HOME: home, TZ: 'Asia/Seoul', LC_ALL: 'ko_KR.UTF-8', LANG: 'tr_TR', SOURCE_DATE_EPOCH: '1' };
-    const second = run('077', odd, { out: path.join(folder, 'second'), cacheDir: cold });
-    rmSync(first.lockPath);
-    const third = run('000', { HOME: '/', TZ: 'America/Lima' }, { out: path.join(folder, 'third') });
-    for (const other of [second, third]) {
-      expect(other.payloadSha256).toBe(first.payloadSha256);
-      for (const name of [`${STEM}.tar`, `${STEM}.sha256`, 'install.sh']) {
-        expect(sha256Of(readFileSync(path.join(other.folder, name)))).toBe(sha256Of(readFileSync(path.join(out, STEM, name))));
-        expect(statSync(path.join(other.folder, name)).mode & 0o777).toBe(0o644);
+  it(
+    'gives the same bytes under another umask, time zone, locale, folder, git configuration and date',
+    { timeout: 60_000 },
+    async () => {
+      const { request, folder, child, out } = await setting();
+      const first = await create(request);
+      const home = path.join(folder, 'home');
+      mkdirSync(home);
+      writeFileSync(
+        path.join(home, '.gitconfig'),
+        '[core]\n\tautocrlf = true\n\tabbrev = 4\n[tar]\n\tumask = 0077\n',
+      );
+      const run = (
+        umask: string,
+        env: Record<string, string>,
+        changes: Partial<CreateRequest>,
+      ): CreateResult => {
+        const ended = spawnSync(
+          'sh',
+          [
+            '-c',
+            `umask ${umask}; cd "$1"; exec "$2" --import "$3" "$4" "$5"`,
+            'sh',
+            home,
+            process.execPath,
+            path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'),
+            CHILD,
+            child(changes),
+          ],
+          { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', ...env } },
+        );
+        expect(ended.stderr).toBe('');
+        return JSON.parse(ended.stdout) as CreateResult;
+      };
+      const cold = path.join(folder, 'cold');
+      await (await openStore({ directory: cold })).put(chunks('node'));
+      const odd = {
+        HOME: home,
+        TZ: 'Asia/Seoul',
+        LC_ALL: 'ko_KR.UTF-8',
+        LANG: 'tr_TR',
+        SOURCE_DATE_EPOCH: '1',
+      };
+      const second = run('077', odd, { out: path.join(folder, 'second'), cacheDir: cold });
+      rmSync(first.lockPath);
+      const third = run('000', { HOME: '/', TZ: 'America/Lima' }, { out: path.join(folder, 'third') });
+      for (const other of [second, third]) {
+        expect(other.payloadSha256).toBe(first.payloadSha256);
+        for (const name of [`${STEM}.tar`, `${STEM}.sha256`, 'install.sh']) {
+          expect(sha256Of(readFileSync(path.join(other.folder, name)))).toBe(
+            sha256Of(readFileSync(path.join(out, STEM, name))),
+          );
+          expect(statSync(path.join(other.folder, name)).mode & 0o777).toBe(0o644);
+        }
+        expect(statSync(other.folder).mode & 0o777).toBe(0o755);
       }
-      expect(statSync(other.folder).mode & 0o777).toBe(0o755);
-    }
-  });
+    },
+  );
 
   it('finds an entry that was damaged in the cache, names it, and leaves no folder', async () => {
     const { request, out } = await setting();
@@ -145,7 +236,9 @@ describe('bundle create', () => {
     const first = await create(request);
     const before = readFileSync(path.join(first.folder, `${STEM}.sha256.${first.keyId}.sig`));
     expect((await create(request)).state).toBe('same');
-    expect(readFileSync(path.join(first.folder, `${STEM}.sha256.${first.keyId}.sig`)).equals(before)).toBe(true);
+    expect(readFileSync(path.join(first.folder, `${STEM}.sha256.${first.keyId}.sig`)).equals(before)).toBe(
+      true,
+    );
     const other = await keygen({ prefix: path.join(folder, 'keys', 'second') });
     expect((await create({ ...request, keyPath: other.keyPath })).state).toBe('signed');
     expect(readdirSync(first.folder)).toHaveLength(5);
@@ -178,9 +271,25 @@ describe('bundle create', () => {
     const cold = path.join(folder, 'other-cache');
     await (await openStore({ directory: cold })).put(chunks('node'));
     // The two RPMs have 2 MB each and fit the limit of 2.5 MB; the payload does not.
-    const ended = spawnSync('sh', ['-c', 'trap "" XFSZ; ulimit -f 5000; exec "$@"', 'sh', process.execPath, '--import',
-      path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child({ cacheDir: cold })], { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', TSX_DISABLE_CACHE: '1' } });
-    expect(JSON.parse(ended.stdout)).toMatchObject({ code: 'CANNOT_WRITE', exit: 6, message: expect.stringContaining('may not be that large') as string });
+    const ended = spawnSync(
+      'sh',
+      [
+        '-c',
+        'trap "" XFSZ; ulimit -f 5000; exec "$@"',
+        'sh',
+        process.execPath,
+        '--import',
+        path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'),
+        CHILD,
+        child({ cacheDir: cold }),
+      ],
+      { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', TSX_DISABLE_CACHE: '1' } },
+    );
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      code: 'CANNOT_WRITE',
+      exit: 6,
+      message: expect.stringContaining('may not be that large') as string,
+    });
     expect(readdirSync(out)).toEqual([]);
   });
 
@@ -189,9 +298,16 @@ describe('bundle create', () => {
     const whole = await create(request);
     rmSync(out, { recursive: true });
     for (const delayMs of [0, 30, 60, 120]) {
-      const started = spawn(process.execPath, ['--import', path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child()], { env: { PATH: process.env['PATH'] ?? '' }, stdio: 'ignore' });
-      const ended = new Promise((resolve) => { started.on('close', resolve); });
-      while (!existsSync(out) && started.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 2));
+      const started = spawn(
+        process.execPath,
+        ['--import', path.join(ROOT, 'node_modules/tsx/dist/esm/index.mjs'), CHILD, child()],
+        { env: { PATH: process.env['PATH'] ?? '' }, stdio: 'ignore' },
+      );
+      const ended = new Promise((resolve) => {
+        started.on('close', resolve);
+      });
+      while (!existsSync(out) && started.exitCode === null)
+        await new Promise((resolve) => setTimeout(resolve, 2));
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       started.kill('SIGKILL');
       await ended;
@@ -205,7 +321,9 @@ describe('bundle create', () => {
 
   it('looks at key, manifest, lock and installer before it fetches anything', async () => {
     const { request } = await setting();
-    const never = (): never => { throw new Error('it has begun to fetch'); };
+    const never = (): never => {
+      throw new Error('it has begun to fetch');
+    };
     const failing = async (changes: Partial<CreateRequest>): Promise<string> =>
       (await failureOf(createBundle({ ...request, ...changes }, never))).code;
     expect(await failing({ manifestPath: '/nonexistent' })).toBe('NO_MANIFEST');
@@ -218,7 +336,8 @@ describe('bundle create', () => {
 
   it('ends sources and runtime when the RPMs fail, and writes neither lock nor folder', async () => {
     const { request, out } = await setting();
-    const failing = (): Promise<never> => Promise.reject(refusedError({ code: 'NO_ENGINE', message: 'no engine' }));
+    const failing = (): Promise<never> =>
+      Promise.reject(refusedError({ code: 'NO_ENGINE', message: 'no engine' }));
     expect((await failureOf(createBundle(request, failing))).code).toBe('NO_ENGINE');
     expect(existsSync(request.manifestPath.replace('.yaml', '.lock.json'))).toBe(false);
     expect(existsSync(out)).toBe(false);
@@ -231,7 +350,9 @@ describe('bundle create', () => {
     expect((await create(request)).lockWritten).toBe(false);
     writeFileSync(request.manifestPath, manifestText({ packages: ['gcc'] }));
     expect((await failureOf(create(request))).code).toBe('LOCK_OUT_OF_DATE');
-    await lockManifest(request, twoRpms).then((result) => { expect(result.lockWritten).toBe(true); });
+    await lockManifest(request, twoRpms).then((result) => {
+      expect(result.lockWritten).toBe(true);
+    });
     expect(parseLock(readFileSync(first.lockPath, 'utf8'), 'lock').requested.packages).toEqual(['gcc']);
   });
 
@@ -244,8 +365,13 @@ describe('bundle create', () => {
     const there = (file: string): string => file.replace(one.folder, path.join(moved, 'deeper'));
     const { manifestPath, out, keyPath, cacheDir, installerPath, installShPath } = one.request;
     const second = await create({
-      ...one.request, manifestPath: there(manifestPath), out: there(out), keyPath: there(keyPath),
-      cacheDir: there(cacheDir), installerPath: there(installerPath), installShPath: there(installShPath),
+      ...one.request,
+      manifestPath: there(manifestPath),
+      out: there(out),
+      keyPath: there(keyPath),
+      cacheDir: there(cacheDir),
+      installerPath: there(installerPath),
+      installShPath: there(installShPath),
     });
     expect(second.payloadSha256).toBe(first.payloadSha256);
   });

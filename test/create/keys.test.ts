@@ -5,7 +5,14 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keygen, loadSigningKey, publicKeyOf } from '../../src/create/keys.js';
 import { signChecksums } from '../../src/create/sign.js';
-import { fingerprint, formatFingerprint, keyId, parseFingerprint, parsePublicKey, verifySignature } from '../../src/model/signature.js';
+import {
+  fingerprint,
+  formatFingerprint,
+  keyId,
+  parseFingerprint,
+  parsePublicKey,
+  verifySignature,
+} from '../../src/model/signature.js';
 import { failureOf, temporaryFolder } from './create-support.js';
 
 const TEXT = '# airbundle-1 name=a version=1 sequence=1 target=el7.x86_64\n';
@@ -17,10 +24,15 @@ describe('keygen', () => {
     expect(made.keyPath).toBe(path.join(folder, 'not', 'yet', 'packager.key.pem'));
     expect(statSync(made.keyPath).mode & 0o777).toBe(0o600);
     const der = execFileSync('openssl', ['pkey', '-pubin', '-in', made.publicKeyPath, '-outform', 'DER']);
-    const digest = execFileSync('openssl', ['dgst', '-sha256', '-r'], { input: der, encoding: 'utf8' }).slice(0, 64);
+    const digest = execFileSync('openssl', ['dgst', '-sha256', '-r'], { input: der, encoding: 'utf8' }).slice(
+      0,
+      64,
+    );
     expect(made.fingerprint).toBe(digest);
     expect(made.keyId).toBe(digest.slice(0, 16));
-    expect(execFileSync('openssl', ['pkey', '-in', made.keyPath, '-noout', '-text'], { encoding: 'utf8' })).toContain('prime256v1');
+    expect(
+      execFileSync('openssl', ['pkey', '-in', made.keyPath, '-noout', '-text'], { encoding: 'utf8' }),
+    ).toContain('prime256v1');
     expect(readFileSync(made.keyPath, 'utf8')).toContain('BEGIN PRIVATE KEY');
   });
 
@@ -67,9 +79,15 @@ describe('loadSigningKey', () => {
       return path.join(folder, name);
     };
     const pem = { type: 'pkcs8', format: 'pem' } as const;
-    const rsa = write('rsa', generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export(pem) as string);
+    const rsa = write(
+      'rsa',
+      generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export(pem) as string,
+    );
     const ed = write('ed', generateKeyPairSync('ed25519').privateKey.export(pem) as string);
-    const p384 = write('p384', generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey.export(pem) as string);
+    const p384 = write(
+      'p384',
+      generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey.export(pem) as string,
+    );
     const damaged = write('damaged', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n');
     expect((await failureOf(loadSigningKey(path.join(folder, 'none')))).code).toBe('NO_KEY');
     expect((await failureOf(loadSigningKey(publicKeyPath))).message).toContain('this is a public key');
@@ -90,14 +108,32 @@ describe('a signature', () => {
     writeFileSync(path.join(folder, 'text'), TEXT);
     writeFileSync(path.join(folder, 'sig'), signature);
     const openssl = (publicKey: string): string =>
-      execFileSync('openssl', ['dgst', '-sha256', '-verify', publicKey, '-signature', path.join(folder, 'sig'), path.join(folder, 'text')], { encoding: 'utf8', stdio: 'pipe' });
+      execFileSync(
+        'openssl',
+        [
+          'dgst',
+          '-sha256',
+          '-verify',
+          publicKey,
+          '-signature',
+          path.join(folder, 'sig'),
+          path.join(folder, 'text'),
+        ],
+        { encoding: 'utf8', stdio: 'pipe' },
+      );
     expect(openssl(made.publicKeyPath)).toContain('Verified OK');
     expect(() => openssl(other.publicKeyPath)).toThrow();
 
     const key = parsePublicKey(readFileSync(made.publicKeyPath, 'utf8'), made.publicKeyPath);
     expect(verifySignature(Buffer.from(TEXT), signature, key)).toBe(true);
     expect(verifySignature(Buffer.from(`${TEXT} `), signature, key)).toBe(false);
-    expect(verifySignature(Buffer.from(TEXT), signature, parsePublicKey(readFileSync(other.publicKeyPath, 'utf8'), 'other'))).toBe(false);
+    expect(
+      verifySignature(
+        Buffer.from(TEXT),
+        signature,
+        parsePublicKey(readFileSync(other.publicKeyPath, 'utf8'), 'other'),
+      ),
+    ).toBe(false);
   });
 
   it('fails for every flipped bit and every truncation of it, and for bytes after it', async () => {
@@ -112,16 +148,21 @@ describe('a signature', () => {
     }
     for (let length = 0; length < signature.length; length += 1)
       expect(verifySignature(Buffer.from(TEXT), signature.subarray(0, length), publicKey)).toBe(false);
-    expect(verifySignature(Buffer.from(TEXT), Buffer.concat([signature, Buffer.alloc(1)]), publicKey)).toBe(false);
+    expect(verifySignature(Buffer.from(TEXT), Buffer.concat([signature, Buffer.alloc(1)]), publicKey)).toBe(
+      false,
+    );
   });
 });
 
 describe('parsePublicKey', () => {
   it('takes only a P-256 public key, never a private one or a certificate', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-    const spki = (key: Parameters<typeof createPublicKey>[0]): string => createPublicKey(key).export({ type: 'spki', format: 'pem' }) as string;
+    const spki = (key: Parameters<typeof createPublicKey>[0]): string =>
+      createPublicKey(key).export({ type: 'spki', format: 'pem' }) as string;
     expect(keyId(parsePublicKey(spki(privateKey), 'x'))).toMatch(/^[0-9a-f]{16}$/);
-    expect(() => parsePublicKey(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, 'x')).toThrow('private key');
+    expect(() => parsePublicKey(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, 'x')).toThrow(
+      'private key',
+    );
     expect(() => parsePublicKey('-----BEGIN CERTIFICATE-----\n', 'x')).toThrow('not a public key');
     expect(() => parsePublicKey(spki(generateKeyPairSync('ed25519').privateKey), 'x')).toThrow('Ed25519');
   });

@@ -14,10 +14,17 @@ const lock: Lock = {
   airbundleLock: 1,
   requested: requestOf(manifest),
   rpms: [],
-  sources: [{
-    component: 'thing', url: './upstream', ref: 'v1.0',
-    commit: 'a'.repeat(40) as never, tree: 'b'.repeat(40) as never, sha256: sha256Of(''), sizeBytes: 0,
-  }],
+  sources: [
+    {
+      component: 'thing',
+      url: './upstream',
+      ref: 'v1.0',
+      commit: 'a'.repeat(40) as never,
+      tree: 'b'.repeat(40) as never,
+      sha256: sha256Of(''),
+      sizeBytes: 0,
+    },
+  ],
   runtime: { origin: 'http://127.0.0.1:9/node', version: '16.20.2', sha256: sha256Of('node'), sizeBytes: 4 },
 };
 
@@ -46,9 +53,12 @@ describe('the lock', () => {
   });
 
   it('names every difference from a manifest that has changed', () => {
-    expect(() => { requireLockFits(manifest, lock, 'thing.lock.json', 'thing.yaml'); }).not.toThrow();
+    expect(() => {
+      requireLockFits(manifest, lock, 'thing.lock.json', 'thing.yaml');
+    }).not.toThrow();
     const changed = parseManifest(
-      Buffer.from(manifestText({ ref: 'v1.1', packages: ['gcc', 'make'], commit: 'c'.repeat(40) })), 'thing.yaml',
+      Buffer.from(manifestText({ ref: 'v1.1', packages: ['gcc', 'make'], commit: 'c'.repeat(40) })),
+      'thing.yaml',
     );
     try {
       requireLockFits(changed, lock, 'thing.lock.json', 'thing.yaml');

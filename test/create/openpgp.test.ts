@@ -11,7 +11,11 @@ describe('the real CentOS 7 key', () => {
 
   it('has the fingerprint that CentOS publishes', () => {
     const key = readPublicKey(readFileSync(CENTOS_KEY), 'RPM-GPG-KEY-CentOS-7');
-    expect(key).toMatchObject({ fingerprint: '6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5', keyId: '24c6a8a7f4a80eb5', subkeys: 0 });
+    expect(key).toMatchObject({
+      fingerprint: '6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5',
+      keyId: '24c6a8a7f4a80eb5',
+      subkeys: 0,
+    });
     requireFingerprint(key, '6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5', 'x');
   });
 
@@ -32,7 +36,10 @@ describe('the real CentOS 7 key', () => {
       const char = text[at] ?? '';
       if (/\s/.test(char)) continue;
       const changed = `${text.slice(0, at)}${char === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`;
-      expect(thrown(() => readPublicKey(Buffer.from(changed, 'latin1'), 'x'))).toMatchObject({ code: 'BAD_KEY', exit: 4 });
+      expect(thrown(() => readPublicKey(Buffer.from(changed, 'latin1'), 'x'))).toMatchObject({
+        code: 'BAD_KEY',
+        exit: 4,
+      });
     }
   });
 });
@@ -52,7 +59,10 @@ describe('readPublicKey', () => {
 
   it('leaves out subkeys, which rpm would trust without a proof that they belong to the key', () => {
     const plain = readPublicKey(Buffer.concat([one, id]), 'x');
-    const planted = readPublicKey(Buffer.concat([one, id, packet(14, body(2)), packet(2, Buffer.from('forged binding'))]), 'x');
+    const planted = readPublicKey(
+      Buffer.concat([one, id, packet(14, body(2)), packet(2, Buffer.from('forged binding'))]),
+      'x',
+    );
     expect(planted).toEqual({ ...plain, subkeys: 1 });
   });
 
@@ -66,9 +76,21 @@ describe('readPublicKey', () => {
     ['bytes after the last packet', Buffer.concat([one, Buffer.from([0])]), /not OpenPGP/],
     ['an empty file', Buffer.alloc(0), /no OpenPGP public key/],
     ['an HTML page', Buffer.from('<html>404</html>'), /no OpenPGP public key/],
-    ['two blocks', Buffer.from(`${readPublicKey(one, 'x').armored}${readPublicKey(two, 'x').armored}`), /2 key blocks/],
-    ['an armored private key', Buffer.from('-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n-----END PGP PRIVATE KEY BLOCK-----\n'), /private key/],
-    ['a block without its end', Buffer.from(readPublicKey(one, 'x').armored.replace(/-----END[^]*$/, '')), /cut off/],
+    [
+      'two blocks',
+      Buffer.from(`${readPublicKey(one, 'x').armored}${readPublicKey(two, 'x').armored}`),
+      /2 key blocks/,
+    ],
+    [
+      'an armored private key',
+      Buffer.from('-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n-----END PGP PRIVATE KEY BLOCK-----\n'),
+      /private key/,
+    ],
+    [
+      'a block without its end',
+      Buffer.from(readPublicKey(one, 'x').armored.replace(/-----END[^]*$/, '')),
+      /cut off/,
+    ],
     ['a very large file', Buffer.alloc(2 * 1024 * 1024, 0x99), /bytes/],
   ])('refuses %s', (_, bytes, words) => {
     const error = thrown(() => readPublicKey(bytes, 'keys/x.asc'));
@@ -94,7 +116,9 @@ describe('readPublicKey', () => {
 describe('requireFingerprint', () => {
   it('shows both fingerprints', () => {
     const key = readPublicKey(primary(1), 'x');
-    const error = thrown(() => { requireFingerprint(key, 'A'.repeat(40), 'keys/x.asc'); });
+    const error = thrown(() => {
+      requireFingerprint(key, 'A'.repeat(40), 'keys/x.asc');
+    });
     expect(error).toMatchObject({ code: 'KEY_MISMATCH', exit: 4, where: 'keys/x.asc' });
     expect(error.details.join('\n')).toContain(key.fingerprint);
   });
@@ -114,7 +138,11 @@ function thrown(work: () => unknown): BundleError {
 function body(seed: number): Buffer {
   const modulus = Buffer.alloc(128, seed);
   modulus[0] = 0x80;
-  return Buffer.concat([Buffer.from([4, 0, 0, 0, seed, 1, 0x04, 0x00]), modulus, Buffer.from([0, 17, 1, 0, 1])]);
+  return Buffer.concat([
+    Buffer.from([4, 0, 0, 0, seed, 1, 0x04, 0x00]),
+    modulus,
+    Buffer.from([0, 17, 1, 0, 1]),
+  ]);
 }
 
 function primary(seed: number): Buffer {
@@ -123,11 +151,17 @@ function primary(seed: number): Buffer {
 
 /** RFC 4880, section 4.2.1, two-octet length. */
 function packet(tag: number, content: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([0x80 | (tag << 2) | 1, content.length >> 8, content.length & 0xff]), content]);
+  return Buffer.concat([
+    Buffer.from([0x80 | (tag << 2) | 1, content.length >> 8, content.length & 0xff]),
+    content,
+  ]);
 }
 
 /** RFC 4880, section 4.2.2.1. */
 function newPacket(tag: number, content: Buffer): Buffer {
-  const head = content.length < 192 ? [content.length] : [((content.length - 192) >> 8) + 192, (content.length - 192) & 0xff];
+  const head =
+    content.length < 192
+      ? [content.length]
+      : [((content.length - 192) >> 8) + 192, (content.length - 192) & 0xff];
   return Buffer.concat([Buffer.from([0xc0 | tag, ...head]), content]);
 }

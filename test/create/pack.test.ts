@@ -38,7 +38,8 @@ describe('the payload', () => {
       fc.asyncProperty(anyMembers, async (given) => {
         const folder = temporaryFolder();
         const members = given.map(({ name, mode, sizeBytes, fill }, index) =>
-          memberOf(folder, `m${String(index)}/${name}`, Buffer.alloc(sizeBytes, fill), mode));
+          memberOf(folder, `m${String(index)}/${name}`, Buffer.alloc(sizeBytes, fill), mode),
+        );
         const output = path.join(folder, 'out.tar');
         const packed = await packTar({ first, members, output });
         const bytes = readFileSync(output);
@@ -52,10 +53,17 @@ describe('the payload', () => {
         ];
         const seen: unknown[] = [];
         await list({
-          file: output, strict: true,
+          file: output,
+          strict: true,
           onReadEntry: (entry) => {
             seen.push({ path: entry.path, mode: entry.mode, size: entry.size });
-            expect([entry.type, entry.uid, entry.gid, entry.uname, entry.mtime?.getTime()]).toEqual(['File', 0, 0, '', 0]);
+            expect([entry.type, entry.uid, entry.gid, entry.uname, entry.mtime?.getTime()]).toEqual([
+              'File',
+              0,
+              0,
+              '',
+              0,
+            ]);
           },
         });
         expect(seen).toEqual(wanted);
@@ -65,7 +73,8 @@ describe('the payload', () => {
         const extracted = path.join(folder, 'extracted');
         mkdirSync(extracted);
         execFileSync('tar', ['-xpf', output, '-C', extracted]);
-        for (const member of members) expect(sha256Of(readFileSync(path.join(extracted, member.path)))).toBe(member.sha256);
+        for (const member of members)
+          expect(sha256Of(readFileSync(path.join(extracted, member.path)))).toBe(member.sha256);
         rmSync(folder, { recursive: true });
       }),
       { numRuns: 25 },
@@ -79,22 +88,35 @@ describe('the payload', () => {
     expect(sizeBytes % 10_240).toBe(0);
   });
 
-  it('is refused when a member\'s bytes are not the described ones, naming member and file', async () => {
+  it("is refused when a member's bytes are not the described ones, naming member and file", async () => {
     const folder = temporaryFolder();
     const make = (change: (file: string) => void): PackMember[] => {
-      const members = [memberOf(folder, 'runtime/node', Buffer.alloc(3 * MIB, 1)), memberOf(folder, 'rpms/a.rpm', Buffer.from('good'))];
+      const members = [
+        memberOf(folder, 'runtime/node', Buffer.alloc(3 * MIB, 1)),
+        memberOf(folder, 'rpms/a.rpm', Buffer.from('good')),
+      ];
       change(members[1]?.file ?? '');
       return members;
     };
     const damages: Record<string, (file: string) => void> = {
-      'its sha256 is': (file) => { writeFileSync(file, 'gooe'); },
-      'it has 3 bytes instead of 4': (file) => { writeFileSync(file, 'goo'); },
-      'it has 5 bytes instead of 4': (file) => { writeFileSync(file, 'good!'); },
-      'it cannot be read': (file) => { rmSync(file); },
+      'its sha256 is': (file) => {
+        writeFileSync(file, 'gooe');
+      },
+      'it has 3 bytes instead of 4': (file) => {
+        writeFileSync(file, 'goo');
+      },
+      'it has 5 bytes instead of 4': (file) => {
+        writeFileSync(file, 'good!');
+      },
+      'it cannot be read': (file) => {
+        rmSync(file);
+      },
     };
     for (const [index, [words, change]] of Object.entries(damages).entries()) {
       const members = make(change);
-      const failure = await failureOf(packTar({ first, members, output: path.join(folder, `out-${String(index)}`) }));
+      const failure = await failureOf(
+        packTar({ first, members, output: path.join(folder, `out-${String(index)}`) }),
+      );
       expect(failure.exit).toBe(4);
       expect(failure.message).toContain(`rpms/a.rpm is damaged in the cache: ${words}`);
       expect(failure.hint).toContain(`rm -f ${members[1]?.file ?? ''}`);
@@ -114,8 +136,13 @@ describe('the payload', () => {
     const stop = new AbortController();
     const members = [memberOf(folder, 'runtime/node', Buffer.alloc(20 * MIB, 1))];
     const work = packTar({
-      first, members, output: path.join(folder, 'out.tar'), signal: stop.signal,
-      onProgress: () => { stop.abort(new Error('stopped')); },
+      first,
+      members,
+      output: path.join(folder, 'out.tar'),
+      signal: stop.signal,
+      onProgress: () => {
+        stop.abort(new Error('stopped'));
+      },
     });
     await expect(work).rejects.toThrow('stopped');
   });
@@ -124,11 +151,15 @@ describe('the payload', () => {
     const folder = temporaryFolder();
     const member = memberOf(folder, 'rpms/a', Buffer.from('x'));
     const long = { ...member, path: `rpms/${'a'.repeat(96)}` as BundlePath };
-    expect((await failureOf(packTar({ first, members: [long], output: path.join(folder, 'one') }))).code).toBe('USTAR_PATH');
+    expect(
+      (await failureOf(packTar({ first, members: [long], output: path.join(folder, 'one') }))).code,
+    ).toBe('USTAR_PATH');
     const file = path.join(folder, 'large');
     execFileSync('truncate', ['-s', String(8 ** 11), file]);
     const large = { ...member, file, sizeBytes: 8 ** 11 };
-    expect((await failureOf(packTar({ first, members: [large], output: path.join(folder, 'two') }))).code).toBe('USTAR_SIZE');
+    expect(
+      (await failureOf(packTar({ first, members: [large], output: path.join(folder, 'two') }))).code,
+    ).toBe('USTAR_SIZE');
     chmodSync(file, 0o600);
     expect(existsSync(path.join(folder, 'two'))).toBe(true);
   });

@@ -30,7 +30,11 @@ import { skipUnless } from '../support/skip.js';
 /* The whole of it, against the lab's signed repository; dnf 4 stands in for yum 3.4.3. */
 
 const LABEL = `airbundle.test=${String(process.pid)}`;
-const env = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/', AIRBUNDLE_ENGINE_ARGS: `--label ${LABEL}` };
+const env = {
+  PATH: process.env['PATH'] ?? '',
+  HOME: process.env['HOME'] ?? '/',
+  AIRBUNDLE_ENGINE_ARGS: `--label ${LABEL}`,
+};
 const engine = await findEngine({ env, engine: 'docker' }).catch(() => undefined);
 const CENTOS_KEY = fileURLToPath(new URL('../../../shared/el7-rpms/RPM-GPG-KEY-CentOS-7', import.meta.url));
 
@@ -70,31 +74,44 @@ describe('collectRpms', () => {
     expect(left.stdout, 'a container stayed behind').toBe('');
   });
 
-  const manifest = (given: { packages?: string[]; url?: string; keys?: string; collector?: string } = {}): Manifest =>
-    parseManifest(Buffer.from([
-      'airbundle: 1',
-      'name: it',
-      'version: "1"',
-      'sequence: 1',
-      'target: { os: el7, arch: x86_64 }',
-      `collector: { ${given.collector ?? `image: "${image}"`} }`,
-      `repositories: [{ id: lab, url: "${given.url ?? served.url}" }]`,
-      `keys: [{ fingerprint: "${fingerprint}", ${given.keys ?? `file: "${keyFile}"`} }]`,
-      `runtime: { npm: "x@1.0.0", integrity: "sha512-${'A'.repeat(86)}==" }`,
-      'components:',
-      '  - name: c',
-      '    version: "1"',
-      '    licence: MIT',
-      `    packages: [${(given.packages ?? ['zlib-devel', 'make']).join(', ')}]`,
-      '    source: { git: "https://x.example/c.git", ref: v1 }',
-      '    build: [[make]]',
-      '    install: [make, install]',
-      '    files: [/usr/bin/c]',
-    ].join('\n')), 'it.yaml');
+  const manifest = (
+    given: { packages?: string[]; url?: string; keys?: string; collector?: string } = {},
+  ): Manifest =>
+    parseManifest(
+      Buffer.from(
+        [
+          'airbundle: 1',
+          'name: it',
+          'version: "1"',
+          'sequence: 1',
+          'target: { os: el7, arch: x86_64 }',
+          `collector: { ${given.collector ?? `image: "${image}"`} }`,
+          `repositories: [{ id: lab, url: "${given.url ?? served.url}" }]`,
+          `keys: [{ fingerprint: "${fingerprint}", ${given.keys ?? `file: "${keyFile}"`} }]`,
+          `runtime: { npm: "x@1.0.0", integrity: "sha512-${'A'.repeat(86)}==" }`,
+          'components:',
+          '  - name: c',
+          '    version: "1"',
+          '    licence: MIT',
+          `    packages: [${(given.packages ?? ['zlib-devel', 'make']).join(', ')}]`,
+          '    source: { git: "https://x.example/c.git", ref: v1 }',
+          '    build: [[make]]',
+          '    install: [make, install]',
+          '    files: [/usr/bin/c]',
+        ].join('\n'),
+      ),
+      'it.yaml',
+    );
   const request = (given: Partial<CollectRequest> = {}): CollectRequest => {
     said = [];
     const stream = { write: (text: string) => said.push(text) };
-    const reporter = createReporter({ format: 'text', quiet: false, color: false, stream, now: () => performance.now() });
+    const reporter = createReporter({
+      format: 'text',
+      quiet: false,
+      color: false,
+      stream,
+      now: () => performance.now(),
+    });
     return { manifest: manifest(), manifestDir: folder, lock: undefined, store, reporter, env, ...given };
   };
   const lockOf = (rpms: readonly LockedRpm[] = collected.rpms): Lock => ({
@@ -123,21 +140,32 @@ describe('collectRpms', () => {
     expect(names).toEqual(expect.arrayContaining(['zlib-devel', 'zlib', 'make', 'glibc']));
     expect(rpms).toEqual([...rpms].sort((a, b) => compareNevra(a.nevra, b.nevra)));
     for (const rpm of rpms) {
-      expect(rpm).toMatchObject({ signer: fingerprint, repository: 'lab', path: `Packages/${rpmFileName(rpm.nevra)}` });
+      expect(rpm).toMatchObject({
+        signer: fingerprint,
+        repository: 'lab',
+        path: `Packages/${rpmFileName(rpm.nevra)}`,
+      });
       expect(rpm.nevra.arch).not.toMatch(/i.86/);
       expect(await store.has(rpm.sha256)).toBe(true);
     }
-    expect(collected.collector).toEqual({ image: expect.stringContaining(image) as string, contextSha256: null });
+    expect(collected.collector).toEqual({
+      image: expect.stringContaining(image) as string,
+      contextSha256: null,
+    });
   });
 
   it('reports what it does, with counts', async () => {
     await collectRpms(request());
-    expect(said.join('')).toMatch(/download 2 packages and what they need: \d+ RPMs[^]*prove signatures and closure: \d+ RPMs/);
+    expect(said.join('')).toMatch(
+      /download 2 packages and what they need: \d+ RPMs[^]*prove signatures and closure: \d+ RPMs/,
+    );
   });
 
   it('gives the same from a lock, asking the repository for nothing when the store has it all', async () => {
     let again: Collected | undefined;
-    const asked = await requestsDuring(async () => { again = await collectRpms(request({ lock: lockOf() })); });
+    const asked = await requestsDuring(async () => {
+      again = await collectRpms(request({ lock: lockOf() }));
+    });
     expect(asked).toEqual([]);
     expect(again).toEqual(collected);
     expect(said.join('')).toContain('prove signatures and closure');
@@ -150,40 +178,65 @@ describe('collectRpms', () => {
     await rm(store.path(damaged.sha256));
     await writeFile(store.path(damaged.sha256), 'damaged');
     let again: Collected | undefined;
-    const asked = await requestsDuring(async () => { again = await collectRpms(request({ lock: lockOf() })); });
-    expect(asked.map((url) => decodeURIComponent(path.posix.basename(url))).sort()).toEqual([rpmFileName(damaged.nevra), rpmFileName(lost.nevra)].sort());
+    const asked = await requestsDuring(async () => {
+      again = await collectRpms(request({ lock: lockOf() }));
+    });
+    expect(asked.map((url) => decodeURIComponent(path.posix.basename(url))).sort()).toEqual(
+      [rpmFileName(damaged.nevra), rpmFileName(lost.nevra)].sort(),
+    );
     expect(again).toEqual(collected);
     expect((await readFile(store.path(damaged.sha256))).length).toBe(damaged.sizeBytes);
   });
 
   it('refuses a lock that answers another manifest', async () => {
-    await expect(collectRpms(request({ lock: lockOf(), manifest: manifest({ packages: ['make', 'm4'] }) }))).rejects.toMatchObject({
-      code: 'LOCK_OUT_OF_DATE', exit: 3,
+    await expect(
+      collectRpms(request({ lock: lockOf(), manifest: manifest({ packages: ['make', 'm4'] }) })),
+    ).rejects.toMatchObject({
+      code: 'LOCK_OUT_OF_DATE',
+      exit: 3,
       details: ['package m4: only in the manifest', 'package zlib-devel: only in the lock'],
     });
   });
 
   it('names what the repository no longer has as the lock says', async () => {
-    const gone = { ...first(), sha256: Sha256.parse('0'.repeat(64)), nevra: { ...first().nevra, version: '0.0.1' } };
-    await expect(collectRpms(request({ lock: lockOf([gone, ...collected.rpms.slice(1)]) }))).rejects.toMatchObject({
-      code: 'LOCK_NOT_REPRODUCED', exit: 4, details: [expect.stringMatching(/^missing: .*0\.0\.1/) as string],
+    const gone = {
+      ...first(),
+      sha256: Sha256.parse('0'.repeat(64)),
+      nevra: { ...first().nevra, version: '0.0.1' },
+    };
+    await expect(
+      collectRpms(request({ lock: lockOf([gone, ...collected.rpms.slice(1)]) })),
+    ).rejects.toMatchObject({
+      code: 'LOCK_NOT_REPRODUCED',
+      exit: 4,
+      details: [expect.stringMatching(/^missing: .*0\.0\.1/) as string],
     });
     const changed = { ...first(), sha256: Sha256.parse('0'.repeat(64)) };
-    await expect(collectRpms(request({ lock: lockOf([changed, ...collected.rpms.slice(1)]) }))).rejects.toMatchObject({
-      code: 'LOCK_NOT_REPRODUCED', exit: 4, details: [expect.stringMatching(/^changed: .*in the repository$/) as string],
+    await expect(
+      collectRpms(request({ lock: lockOf([changed, ...collected.rpms.slice(1)]) })),
+    ).rejects.toMatchObject({
+      code: 'LOCK_NOT_REPRODUCED',
+      exit: 4,
+      details: [expect.stringMatching(/^changed: .*in the repository$/) as string],
     });
   });
 
   it('refuses a lock that is short of something which the rest needs', async () => {
     const short = collected.rpms.filter(({ nevra }) => nevra.name !== 'zlib');
     await expect(collectRpms(request({ lock: lockOf(short) }))).rejects.toMatchObject({
-      code: 'CLOSURE_BROKEN', exit: 6, details: expect.arrayContaining([expect.stringContaining('zlib')]) as string[],
+      code: 'CLOSURE_BROKEN',
+      exit: 6,
+      details: expect.arrayContaining([expect.stringContaining('zlib')]) as string[],
     });
   });
 
   it('names a package that no repository has', async () => {
-    await expect(collectRpms(request({ manifest: manifest({ packages: ['make', 'no-such-thing'] }) }))).rejects.toMatchObject({
-      code: 'PACKAGE_UNKNOWN', exit: 3, message: expect.stringContaining('no-such-thing') as string,
+    await expect(
+      collectRpms(request({ manifest: manifest({ packages: ['make', 'no-such-thing'] }) })),
+    ).rejects.toMatchObject({
+      code: 'PACKAGE_UNKNOWN',
+      exit: 3,
+      message: expect.stringContaining('no-such-thing') as string,
     });
   });
 
@@ -195,11 +248,18 @@ describe('collectRpms', () => {
       bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
       await writeFile(file, bytes);
     });
-    await expect(collectRpms(request({ manifest: manifest({ url: altered.url }) }))).rejects.toMatchObject({ code: 'DOWNLOAD_ALTERED', exit: 4 });
+    await expect(collectRpms(request({ manifest: manifest({ url: altered.url }) }))).rejects.toMatchObject({
+      code: 'DOWNLOAD_ALTERED',
+      exit: 4,
+    });
     await altered.close();
-    const partial = await changedRepository((packages) => unlink(path.join(packages, rpmFileName(victim.nevra))));
+    const partial = await changedRepository((packages) =>
+      unlink(path.join(packages, rpmFileName(victim.nevra))),
+    );
     await expect(collectRpms(request({ manifest: manifest({ url: partial.url }) }))).rejects.toMatchObject({
-      code: 'PACKAGE_NOT_SERVED', exit: 6, message: expect.stringContaining(rpmFileName(victim.nevra)) as string,
+      code: 'PACKAGE_NOT_SERVED',
+      exit: 6,
+      message: expect.stringContaining(rpmFileName(victim.nevra)) as string,
     });
     await partial.close();
   });
@@ -208,14 +268,20 @@ describe('collectRpms', () => {
     const closed = await serveRepository({ dir: repository });
     await closed.close();
     await expect(collectRpms(request({ manifest: manifest({ url: closed.url }) }))).rejects.toMatchObject({
-      code: 'REPOSITORY_UNREACHABLE', exit: 6, message: expect.stringContaining('lab') as string,
+      code: 'REPOSITORY_UNREACHABLE',
+      exit: 6,
+      message: expect.stringContaining('lab') as string,
     });
   });
 
   it('refuses a key file with another key than the pinned one, before anything is downloaded', async () => {
     const other = fingerprint;
     fingerprint = 'A'.repeat(40);
-    const asked = await requestsDuring(() => expect(collectRpms(request())).rejects.toMatchObject({ code: 'KEY_MISMATCH', exit: 4 })).finally(() => { fingerprint = other; });
+    const asked = await requestsDuring(() =>
+      expect(collectRpms(request())).rejects.toMatchObject({ code: 'KEY_MISMATCH', exit: 4 }),
+    ).finally(() => {
+      fingerprint = other;
+    });
     expect(asked).toEqual([]);
   });
 
@@ -226,37 +292,58 @@ describe('collectRpms', () => {
     const refused = manifest({ keys: `file: "${CENTOS_KEY}"` });
     fingerprint = other;
     // dnf refuses them itself, which yum 3.4.3 does not; from the store they come past neither.
-    await expect(collectRpms(request({ manifest: refused }))).rejects.toMatchObject({ code: 'YUM_KEY_REFUSED', exit: 4 });
+    await expect(collectRpms(request({ manifest: refused }))).rejects.toMatchObject({
+      code: 'YUM_KEY_REFUSED',
+      exit: 4,
+    });
     await expect(collectRpms(request({ manifest: refused, lock: lockOf() }))).rejects.toMatchObject({
-      code: 'RPM_OTHER_KEY', exit: 4, message: `${String(collected.rpms.length)} of ${String(collected.rpms.length)} RPMs are refused`,
+      code: 'RPM_OTHER_KEY',
+      exit: 4,
+      message: `${String(collected.rpms.length)} of ${String(collected.rpms.length)} RPMs are refused`,
     });
   });
 
-  it('builds the manifest\'s image once, and reads a pinned key out of it', async () => {
+  it("builds the manifest's image once, and reads a pinned key out of it", async () => {
     const context = path.join(folder, 'image');
     await mkdir(context);
     await cp(keyFile, path.join(context, 'key'));
     await writeFile(path.join(context, 'Dockerfile'), `FROM ${image}\nCOPY key /etc/pki/key\n`);
     const { sha256 } = await readContext(context);
     try {
-      const built = await collectRpms(request({ manifest: manifest({ collector: 'dockerfile: image', keys: 'image: /etc/pki/key' }) }));
+      const built = await collectRpms(
+        request({ manifest: manifest({ collector: 'dockerfile: image', keys: 'image: /etc/pki/key' }) }),
+      );
       expect(built).toEqual({ rpms: collected.rpms, collector: { image, contextSha256: sha256 } });
       await writeFile(path.join(context, 'Dockerfile'), 'FROM scratch\nRUN nothing\n');
-      await expect(collectRpms(request({ manifest: manifest({ collector: 'dockerfile: image' }) }))).rejects.toMatchObject({ code: 'IMAGE_BUILD_FAILED', exit: 6 });
+      await expect(
+        collectRpms(request({ manifest: manifest({ collector: 'dockerfile: image' }) })),
+      ).rejects.toMatchObject({ code: 'IMAGE_BUILD_FAILED', exit: 6 });
     } finally {
       await (engine as Engine).command(['image', 'rm', `airbundle-collector:${sha256.slice(0, 16)}`]);
     }
   });
 
   it('says that a named image cannot be had', async () => {
-    await expect(collectRpms(request({ image: 'localhost:1/no/such:image' }))).rejects.toMatchObject({ code: 'IMAGE_MISSING', exit: 5 });
+    await expect(collectRpms(request({ image: 'localhost:1/no/such:image' }))).rejects.toMatchObject({
+      code: 'IMAGE_MISSING',
+      exit: 5,
+    });
   });
 
   it('stops when it is told to, at any time, and leaves no container behind', async () => {
     for (const afterMs of [1, 150, 400, 1000, 2500]) {
       const signal = AbortSignal.timeout(afterMs);
-      await expect(collectRpms(request({ signal, manifest: manifest({ packages: ['gcc', 'openssl-devel'] }) }))).rejects.toMatchObject({ code: 'INTERRUPTED', exit: 6 });
-      const left = await (engine as Engine).command(['ps', '-a', '--filter', `label=${LABEL}`, '--format', '{{.Names}}']);
+      await expect(
+        collectRpms(request({ signal, manifest: manifest({ packages: ['gcc', 'openssl-devel'] }) })),
+      ).rejects.toMatchObject({ code: 'INTERRUPTED', exit: 6 });
+      const left = await (engine as Engine).command([
+        'ps',
+        '-a',
+        '--filter',
+        `label=${LABEL}`,
+        '--format',
+        '{{.Names}}',
+      ]);
       expect(left.stdout).toBe('');
     }
   });

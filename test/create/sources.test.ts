@@ -11,7 +11,13 @@ import { openStore } from '../../src/create/store.js';
 import type { Store } from '../../src/create/store.js';
 import type { Lock, LockedSource } from '../../src/model/lock.js';
 import type { Manifest } from '../../src/model/manifest.js';
-import { failureOf, makeRepository, packagerEnv, recordingReporter, temporaryFolder } from './create-support.js';
+import {
+  failureOf,
+  makeRepository,
+  packagerEnv,
+  recordingReporter,
+  temporaryFolder,
+} from './create-support.js';
 import type { Recorded, Repository } from './create-support.js';
 
 /** Everything that export-subst can fill in from a repository rather than from the commit. */
@@ -22,7 +28,10 @@ interface Setting {
   readonly upstream: Repository;
   readonly store: Store;
   readonly reporter: Recorded;
-  readonly collect: (source: { git?: string; ref?: string; commit?: string }, more?: Partial<SourcesRequest>) => Promise<LockedSource>;
+  readonly collect: (
+    source: { git?: string; ref?: string; commit?: string },
+    more?: Partial<SourcesRequest>,
+  ) => Promise<LockedSource>;
 }
 
 async function setting(): Promise<Setting> {
@@ -36,11 +45,23 @@ async function setting(): Promise<Setting> {
   const store = await openStore({ directory: cacheDir });
   const reporter = recordingReporter();
   return {
-    folder, upstream, store, reporter,
+    folder,
+    upstream,
+    store,
+    reporter,
     async collect({ git = './upstream', ref = 'v1.0', commit }, more = {}) {
       const component = { name: 'thing', source: { git, ref, ...(commit === undefined ? {} : { commit }) } };
       const manifest = { components: [component] } as unknown as Manifest;
-      const [source] = await collectSources({ manifest, manifestFolder: folder, lock: undefined, store, cacheDir, env: packagerEnv(), reporter, ...more });
+      const [source] = await collectSources({
+        manifest,
+        manifestFolder: folder,
+        lock: undefined,
+        store,
+        cacheDir,
+        env: packagerEnv(),
+        reporter,
+        ...more,
+      });
       return source as LockedSource;
     },
   };
@@ -49,32 +70,46 @@ async function setting(): Promise<Setting> {
 const lockOf = (source: LockedSource): Lock => ({ sources: [source] }) as unknown as Lock;
 
 describe('collecting a source', () => {
-  it('exports the tag\'s commit below the component\'s name, as GNU tar reads it', async () => {
+  it("exports the tag's commit below the component's name, as GNU tar reads it", async () => {
     const { collect, upstream, store } = await setting();
     const source = await collect({});
     expect(source).toMatchObject({
-      component: 'thing', url: './upstream', ref: 'v1.0',
-      commit: upstream.git('rev-parse', 'v1.0^{commit}'), tree: upstream.git('rev-parse', 'v1.0^{tree}'),
+      component: 'thing',
+      url: './upstream',
+      ref: 'v1.0',
+      commit: upstream.git('rev-parse', 'v1.0^{commit}'),
+      tree: upstream.git('rev-parse', 'v1.0^{tree}'),
     });
     const list = execFileSync('tar', ['-tvf', store.path(source.sha256)], { encoding: 'utf8' });
     expect(list).toContain('thing/src/a.c');
     expect(list).toMatch(/-rw-r--r-- root\/root .* thing\/run\.sh/);
-    const version = execFileSync('tar', ['-xOf', store.path(source.sha256), 'thing/VERSION'], { encoding: 'utf8' });
+    const version = execFileSync('tar', ['-xOf', store.path(source.sha256), 'thing/VERSION'], {
+      encoding: 'utf8',
+    });
     expect(version).toContain(`${source.commit} ${source.commit} `);
   });
 
-  it('gives the same bytes whatever the upstream\'s other refs, the remote\'s kind and the user\'s git configuration are', async () => {
+  it("gives the same bytes whatever the upstream's other refs, the remote's kind and the user's git configuration are", async () => {
     const { collect, upstream, folder, store } = await setting();
     const first = await collect({});
 
     const home = path.join(folder, 'home');
     execFileSync('mkdir', ['-p', path.join(home, '.config', 'git')]);
-    writeFileSync(path.join(home, '.gitconfig'), '[core]\n\tautocrlf = true\n\teol = crlf\n\tabbrev = 5\n[tar]\n\tumask = 0077\n[log]\n\tdate = relative\n');
+    writeFileSync(
+      path.join(home, '.gitconfig'),
+      '[core]\n\tautocrlf = true\n\teol = crlf\n\tabbrev = 5\n[tar]\n\tumask = 0077\n[log]\n\tdate = relative\n',
+    );
     writeFileSync(path.join(home, '.config', 'git', 'attributes'), '* text eol=crlf\nsrc/** export-ignore\n');
     upstream.git('branch', 'another', 'v1.0');
     upstream.git('tag', 'v1.0-again', 'v1.0^{commit}');
     upstream.commit({ later: 'later\n' });
-    const env = packagerEnv({ HOME: home, TZ: 'Asia/Seoul', LC_ALL: 'C.UTF-8', GIT_DIR: '/nowhere', GIT_INDEX_FILE: '/nowhere' });
+    const env = packagerEnv({
+      HOME: home,
+      TZ: 'Asia/Seoul',
+      LC_ALL: 'C.UTF-8',
+      GIT_DIR: '/nowhere',
+      GIT_INDEX_FILE: '/nowhere',
+    });
     const again = async (git: string, ref = 'v1.0'): Promise<string> => {
       rmSync(store.path(first.sha256), { force: true });
       return (await collect({ git, ref }, { env })).sha256;
@@ -86,11 +121,17 @@ describe('collecting a source', () => {
 
     upstream.git('update-server-info');
     const server = createServer((request, response) => {
-      const file = path.join(upstream.folder, '.git', decodeURIComponent(new URL(request.url ?? '', 'http://x').pathname));
+      const file = path.join(
+        upstream.folder,
+        '.git',
+        decodeURIComponent(new URL(request.url ?? '', 'http://x').pathname),
+      );
       if (existsSync(file) && !file.endsWith('/')) response.end(readFileSync(file));
       else response.writeHead(404).end();
     });
-    await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
     try {
       const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
       expect(await again(url)).toBe(first.sha256);
@@ -100,7 +141,7 @@ describe('collecting a source', () => {
     }
   });
 
-  it('needs no remote and no git when the lock\'s export is in the store', async () => {
+  it("needs no remote and no git when the lock's export is in the store", async () => {
     const { collect, upstream } = await setting();
     const source = await collect({});
     rmSync(upstream.folder, { recursive: true });
@@ -121,7 +162,10 @@ describe('collecting a source', () => {
     const moved = upstream.commit({ 'src/a.c': 'int evil;\n' });
     upstream.git('tag', '-f', 'v1.0');
     rmSync(store.path(source.sha256), { force: true });
-    for (const work of [() => collect({ commit: source.commit }), () => collect({}, { lock: lockOf(source) })]) {
+    for (const work of [
+      () => collect({ commit: source.commit }),
+      () => collect({}, { lock: lockOf(source) }),
+    ]) {
       const failure = await failureOf(work());
       expect(failure.exit).toBe(4);
       expect(failure.details).toEqual([`pinned ${source.commit}`, `now    ${moved}`]);
@@ -132,8 +176,12 @@ describe('collecting a source', () => {
     const { collect, store } = await setting();
     const source = await collect({});
     rmSync(store.path(source.sha256), { force: true });
-    const wrong = source.sha256.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) as LockedSource['sha256'];
-    expect((await failureOf(collect({}, { lock: lockOf({ ...source, sha256: wrong }) }))).code).toBe('EXPORT_DIFFERS');
+    const wrong = source.sha256.replace(/^./, (digit) =>
+      digit === '0' ? '1' : '0',
+    ) as LockedSource['sha256'];
+    expect((await failureOf(collect({}, { lock: lockOf({ ...source, sha256: wrong }) }))).code).toBe(
+      'EXPORT_DIFFERS',
+    );
   });
 
   it('names near tags when the ref is not there', async () => {
@@ -155,7 +203,12 @@ describe('collecting a source', () => {
 
   it('warns for a branch, which will move, and for a submodule, which is not carried', async () => {
     const { collect, upstream, reporter } = await setting();
-    upstream.git('update-index', '--add', '--cacheinfo', `160000,${upstream.git('rev-parse', 'HEAD')},vendor/lib`);
+    upstream.git(
+      'update-index',
+      '--add',
+      '--cacheinfo',
+      `160000,${upstream.git('rev-parse', 'HEAD')},vendor/lib`,
+    );
     upstream.git('commit', '--quiet', '-m', 'submodule');
     await collect({ ref: 'main' });
     expect(reporter.lines.join('')).toMatch(/"main" is a branch/);
@@ -165,7 +218,8 @@ describe('collecting a source', () => {
   it('refuses a malformed commit, but does not mind one in older history', async () => {
     const { collect, upstream } = await setting();
     const malformed = execFileSync('git', ['hash-object', '-t', 'commit', '-w', '--literally', '--stdin'], {
-      cwd: upstream.folder, encoding: 'utf8',
+      cwd: upstream.folder,
+      encoding: 'utf8',
       input: `tree ${upstream.git('rev-parse', 'v1.0^{tree}')}\nauthor A 1600000000 +0000\ncommitter C <c@example.org> 1600000000 +0000\n\nno e-mail\n`,
     }).trim();
     upstream.git('tag', 'malformed', malformed);
@@ -189,8 +243,20 @@ describe('collecting a source', () => {
     const cacheDir = path.join(folder, 'cache');
     renameSync(upstream.folder, path.join(folder, 'moved'));
     const component = (name: string, git: string): unknown => ({ name, source: { git, ref: 'v1.0' } });
-    const manifest = { components: [component('one', './moved'), component('two', './upstream')] } as unknown as Manifest;
-    const failure = await failureOf(collectSources({ manifest, manifestFolder: folder, lock: undefined, store, cacheDir, env: packagerEnv(), reporter }));
+    const manifest = {
+      components: [component('one', './moved'), component('two', './upstream')],
+    } as unknown as Manifest;
+    const failure = await failureOf(
+      collectSources({
+        manifest,
+        manifestFolder: folder,
+        lock: undefined,
+        store,
+        cacheDir,
+        env: packagerEnv(),
+        reporter,
+      }),
+    );
     expect(failure.code).toBe('GIT_UNREACHABLE');
     expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
   });

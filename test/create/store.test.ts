@@ -11,7 +11,9 @@ describe('the store', () => {
     const store = await openStore({ directory });
     const kept = await store.put(chunks('one ', 'two'));
     expect(kept).toEqual({ sha256: sha256Of('one two'), sizeBytes: 7 });
-    expect(store.path(kept.sha256)).toBe(path.join(directory, 'sha256', kept.sha256.slice(0, 2), kept.sha256.slice(2)));
+    expect(store.path(kept.sha256)).toBe(
+      path.join(directory, 'sha256', kept.sha256.slice(0, 2), kept.sha256.slice(2)),
+    );
     expect(readFileSync(store.path(kept.sha256), 'utf8')).toBe('one two');
     expect(statSync(store.path(kept.sha256)).mode & 0o777).toBe(0o444);
     expect(readdirSync(path.join(directory, 'tmp'))).toEqual([]);
@@ -45,7 +47,12 @@ describe('the store', () => {
   it('lets many put the same and different bytes at once', async () => {
     const directory = temporaryFolder();
     const stores = await Promise.all(Array.from({ length: 8 }, () => openStore({ directory })));
-    const kept = await Promise.all(stores.flatMap((store, index) => [store.put(chunks('same')), store.put(chunks(`own ${String(index)}`))]));
+    const kept = await Promise.all(
+      stores.flatMap((store, index) => [
+        store.put(chunks('same')),
+        store.put(chunks(`own ${String(index)}`)),
+      ]),
+    );
     for (const { sha256 } of kept) expect(sha256Of(readFileSync(stores[0]?.path(sha256) ?? ''))).toBe(sha256);
     expect(new Set(kept.map((entry) => entry.sha256)).size).toBe(9);
   });
@@ -60,7 +67,7 @@ describe('the store', () => {
     expect(readFileSync(store.path(sha256), 'utf8')).toBe('good');
   });
 
-  it('gets all that a command wrote, even one that ends before the store\'s file is open', async () => {
+  it("gets all that a command wrote, even one that ends before the store's file is open", async () => {
     const store = await openStore({ directory: temporaryFolder() });
     const kept = await Promise.all(
       Array.from({ length: 60 }, async (_, index) => store.put(spawn('echo', [String(index)]).stdout)),

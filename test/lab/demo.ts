@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import type { Lab } from './machines.js';
 import { removeLab, startLab } from './machines.js';
 import { ROOT } from './paths.js';
-import { callVip, carry, chain, DESK, MEDIUM, nodeFacts, settled, type } from './walk/operator.js';
+import { callVip, carry, chain, DESK, MEDIUM, nodeFacts, settled, type, typeLive } from './walk/operator.js';
 import { listing, packager } from './walk/packager.js';
 import { SERVICE_PORT } from './walk/site.js';
 
@@ -17,9 +17,16 @@ import { SERVICE_PORT } from './walk/site.js';
 const NODE = 'lb1';
 const CALLS = 40;
 
-const say = (text: string): void => { process.stdout.write(`${text}\n`); };
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
-const indent = (text: string): string => text.trimEnd().split('\n').map((line) => `  ${line}`).join('\n');
+const indent = (text: string): string =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => `  ${line}`)
+    .join('\n');
 
 /** Times of the parts, in order. */
 const times: [string, number][] = [];
@@ -32,7 +39,9 @@ async function part<T>(name: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function demo(clones: string | undefined, keep: boolean): Promise<string> {
-  await part('build the command', () => execa(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, stdout: 'ignore', stderr: 'inherit' }));
+  await part('build the command', () =>
+    execa(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, stdout: 'ignore', stderr: 'inherit' }),
+  );
   const packed = await part('the packager: bundle keygen, bundle create', async () => {
     say('$ bundle create manifests/tts-ha.yaml --key keys/packager.key.pem   (origins turned to the lab)');
     const made = await packager(clones === undefined ? {} : { clones });
@@ -50,17 +59,18 @@ async function demo(clones: string | undefined, keep: boolean): Promise<string> 
     );
     const up = lab;
     const before = await nodeFacts(up, NODE);
-    say(`  ${NODE}: ${String(before.rpms)} RPMs; of gcc, make, git, node, npm, yum it has ${before.tools.join(', ') || 'none'}; default route: ${before.routes || 'none'}`);
-    if (before.tools.length > 0 || before.routes !== '') throw new Error('the node is not closed: it proves nothing');
+    say(
+      `  ${NODE}: ${String(before.rpms)} RPMs; of gcc, make, git, node, npm, yum it has ${before.tools.join(', ') || 'none'}; default route: ${before.routes || 'none'}`,
+    );
+    if (before.tools.length > 0 || before.routes !== '')
+      throw new Error('the node is not closed: it proves nothing');
     await part('carry the folder in', () => carry(up, NODE, packed));
 
     await part('the operator: verify and install', async () => {
       const text = chain(packed, NODE);
       say(`${NODE}:${MEDIUM}/${packed.stem}# ${text}`);
-      const done = await type(up, NODE, packed, text);
-      say(indent(done.stdout));
-      process.stderr.write(`${indent(done.stderr)}\n`);
-      if (done.exitCode !== 0) throw new Error(`the installation ended with exit code ${String(done.exitCode)}`);
+      const exitCode = await typeLive(up, NODE, packed, text);
+      if (exitCode !== 0) throw new Error(`the installation ended with exit code ${String(exitCode)}`);
     });
     const status = await part('bundle status', async () => {
       const found = await settled(up, NODE);
@@ -71,33 +81,43 @@ async function demo(clones: string | undefined, keep: boolean): Promise<string> 
 
     const calls = await part(`${String(CALLS)} gRPC calls over one connection to the VIP`, async () => {
       const report = await callVip(up, CALLS);
-      say(`  answered: ${JSON.stringify(report.replies)}  errors: ${JSON.stringify(report.errors)}  slowest ${String(Math.round(report.slowestMs))} ms`);
+      say(
+        `  answered: ${JSON.stringify(report.replies)}  errors: ${JSON.stringify(report.errors)}  slowest ${String(Math.round(report.slowestMs))} ms`,
+      );
       return report;
     });
     const answered = Object.values(calls.replies).reduce((sum, count) => sum + count, 0);
-    if (answered !== CALLS || Object.keys(calls.replies).length < 2) throw new Error('the calls were not all answered, or not spread');
+    if (answered !== CALLS || Object.keys(calls.replies).length < 2)
+      throw new Error('the calls were not all answered, or not spread');
 
     const againMs = await part('the same installation again', async () => {
       const startMs = performance.now();
       const done = await type(up, NODE, packed, `bundle install . --site ${DESK}/site.yaml --node ${NODE}`);
       const took = performance.now() - startMs;
       say(indent(done.stdout));
-      if (done.exitCode !== 0 || !done.stdout.includes('nothing was changed')) throw new Error(`the second run was not quiet: exit code ${String(done.exitCode)}\n${done.stderr}`);
+      if (done.exitCode !== 0 || !done.stdout.includes('nothing was changed'))
+        throw new Error(`the second run was not quiet: exit code ${String(done.exitCode)}\n${done.stderr}`);
       return took;
     });
 
     say('\n== what this proved');
     say(`  the bundle was verified with openssl and sha256sum before anything of it ran`);
     say(`  ${status.versions.map((version) => version.text).join('; ')}`);
-    say(`  built on a node without compiler, git, Node, yum or a way out: ${String(before.rpms)} RPMs before, ${String(after.rpms)} after`);
-    say(`  gRPC calls to ${up.vip}:${String(SERVICE_PORT)} (VIP held by keepalived) spread by haproxy: ${JSON.stringify(calls.replies)}`);
+    say(
+      `  built on a node without compiler, git, Node, yum or a way out: ${String(before.rpms)} RPMs before, ${String(after.rpms)} after`,
+    );
+    say(
+      `  gRPC calls to ${up.vip}:${String(SERVICE_PORT)} (VIP held by keepalived) spread by haproxy: ${JSON.stringify(calls.replies)}`,
+    );
     say(`  a second installation changed nothing, in ${seconds(againMs)}`);
     say(`  the bundle lies in ${packed.folder}`);
     say('\n== times');
     for (const [name, ms] of times) say(`  ${seconds(ms).padStart(8)}  ${name}`);
     if (keep) lookAround(up);
     const total = times.reduce((sum, [, ms]) => sum + ms, 0);
-    return `${String(answered)} of ${String(CALLS)} gRPC calls answered (${Object.entries(calls.replies).map(([name, count]) => `${name} ${String(count)}`).join(', ')}); ${String(before.rpms)} RPMs before, ${String(after.rpms)} after; ${seconds(total)}`;
+    return `${String(answered)} of ${String(CALLS)} gRPC calls answered (${Object.entries(calls.replies)
+      .map(([name, count]) => `${name} ${String(count)}`)
+      .join(', ')}); ${String(before.rpms)} RPMs before, ${String(after.rpms)} after; ${seconds(total)}`;
   } finally {
     if (lab !== undefined && !keep) await lab.down();
   }
@@ -114,7 +134,11 @@ function lookAround(lab: Lab): void {
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { keep: { type: 'boolean', default: false }, down: { type: 'boolean', default: false }, sources: { type: 'string' } },
+    options: {
+      keep: { type: 'boolean', default: false },
+      down: { type: 'boolean', default: false },
+      sources: { type: 'string' },
+    },
   });
   if (values.down) {
     say(`demo: removed ${String(await removeLab())} containers and networks`);

@@ -25,6 +25,7 @@ missing_packages() {
 dockerd docker.io
 debootstrap debootstrap
 git git
+gpg gnupg
 openssl openssl
 shellcheck shellcheck
 tar tar

@@ -31,7 +31,9 @@ const problemsOf = (text: string): string[] =>
 
 describe('a site file', () => {
   it('is short for a pair: every default is filled in', () => {
-    expect(MINIMAL.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length).toBeLessThanOrEqual(25);
+    expect(
+      MINIMAL.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length,
+    ).toBeLessThanOrEqual(25);
     const site = parse(MINIMAL);
     expect(site.nodes.map((node) => node.priority)).toEqual([150, 100]);
     expect(site.services[0]).toMatchObject({
@@ -56,16 +58,33 @@ describe('a site file', () => {
   });
 
   it('may have neither VIP nor vrrp', () => {
-    const bare = MINIMAL.replace(/^vips:\n.*\n/m, '').replace(/^vrrp:\n.*\n.*\n/m, '').replace('bind: tts-vip', "bind: '*'");
+    const bare = MINIMAL.replace(/^vips:\n.*\n/m, '')
+      .replace(/^vrrp:\n.*\n.*\n/m, '')
+      .replace('bind: tts-vip', "bind: '*'");
     expect(parse(bare)).toMatchObject({ vips: [], services: [{ bind: '*' }] });
   });
 
   it.each([
     ['two nodes of one name', 'name: lb2', 'name: lb1', /:8:13: nodes\.1\.name: "lb1" is there twice/],
-    ['two nodes of one address', '10.20.0.12', '10.20.0.11', /nodes\.1\.address: "10\.20\.0\.11" is there twice/],
-    ['two primaries', 'role: secondary', 'role: primary', /nodes\.1\.role: node "lb1" has the same priority, 150/],
+    [
+      'two nodes of one address',
+      '10.20.0.12',
+      '10.20.0.11',
+      /nodes\.1\.address: "10\.20\.0\.11" is there twice/,
+    ],
+    [
+      'two primaries',
+      'role: secondary',
+      'role: primary',
+      /nodes\.1\.role: node "lb1" has the same priority, 150/,
+    ],
     ['a node with neither role nor priority', ', role: secondary', '', /nodes\.1: must say either role/],
-    ['a VIP that is a node', '10.20.0.10/24', '10.20.0.12/24', /vips\.0\.address: is the address of node "lb2" itself/],
+    [
+      'a VIP that is a node',
+      '10.20.0.10/24',
+      '10.20.0.12/24',
+      /vips\.0\.address: is the address of node "lb2" itself/,
+    ],
     ['a VIP without prefix length', '10.20.0.10/24', '10.20.0.10', /with its prefix length/],
     ['a broadcast VIP', '10.20.0.10/24', '10.20.0.255/24', /network or broadcast/],
     ['an octet over 255', '10.20.0.21', '10.20.0.321', /must be an IPv4 address/],
@@ -74,19 +93,69 @@ describe('a site file', () => {
     ['virtual router id 0', 'virtualRouterId: 51', 'virtualRouterId: 0', /from 1 to 255/],
     ['virtual router id 256', 'virtualRouterId: 51', 'virtualRouterId: 256', /from 1 to 255/],
     ['a secret in another folder', 'vrrp.secret\n\nserv', '../vrrp.secret\n\nserv', /plain name of a file/],
-    ['an unknown bind', 'bind: tts-vip', 'bind: tts-vp', /"tts-vp" is no VIP of this site; did you mean "tts-vip"/],
+    [
+      'an unknown bind',
+      'bind: tts-vip',
+      'bind: tts-vp',
+      /"tts-vp" is no VIP of this site; did you mean "tts-vip"/,
+    ],
     ['a bind that is no VIP', 'bind: tts-vip', 'bind: 10.20.0.77', /is no VIP of this site/],
     ['the port of the check', 'port: 50051\n    protocol', 'port: 8404\n    protocol', undefined],
     ['a backend twice', '10.20.0.22, port', '10.20.0.21, port', /"10\.20\.0\.21:50051" is there twice/],
-    ['a service that is its own backend', '10.20.0.22, port', '10.20.0.10, port', /would send calls to itself/],
-    ['a duration without unit', 'protocol: grpc', "protocol: grpc\n    timeouts: { server: '600' }", /500ms, 5s, 10m or 2h/],
-    ['a duration as a number', 'protocol: grpc', 'protocol: grpc\n    timeouts: { server: 600 }', /server: must be/],
-    ['a duration of two days', 'protocol: grpc', 'protocol: grpc\n    timeouts: { server: 48h }', /at most 24h/],
-    ['an unknown key', 'protocol: grpc', 'protocol: grpc\n    balanse: source', /unknown key "balanse"; did you mean "balance"/],
-    ['an unknown key of a check', 'protocol: grpc', 'protocol: grpc\n    check: { kind: grpc, service: a.B }', /unknown key "service"/],
-    ['an http check of a grpc-less service', 'protocol: grpc', 'protocol: tcp\n    check: { kind: grpc }', /the service speaks tcp/],
-    ['a VIP without nonlocal bind', 'airbundle-site: 1', 'airbundle-site: 1\nsystem: { nonlocalBind: false }', /needs system\.nonlocalBind/],
-    ['another version of the format', 'airbundle-site: 1', 'airbundle-site: 2', /must be 1, the version of this format/],
+    [
+      'a service that is its own backend',
+      '10.20.0.22, port',
+      '10.20.0.10, port',
+      /would send calls to itself/,
+    ],
+    [
+      'a duration without unit',
+      'protocol: grpc',
+      "protocol: grpc\n    timeouts: { server: '600' }",
+      /500ms, 5s, 10m or 2h/,
+    ],
+    [
+      'a duration as a number',
+      'protocol: grpc',
+      'protocol: grpc\n    timeouts: { server: 600 }',
+      /server: must be/,
+    ],
+    [
+      'a duration of two days',
+      'protocol: grpc',
+      'protocol: grpc\n    timeouts: { server: 48h }',
+      /at most 24h/,
+    ],
+    [
+      'an unknown key',
+      'protocol: grpc',
+      'protocol: grpc\n    balanse: source',
+      /unknown key "balanse"; did you mean "balance"/,
+    ],
+    [
+      'an unknown key of a check',
+      'protocol: grpc',
+      'protocol: grpc\n    check: { kind: grpc, service: a.B }',
+      /unknown key "service"/,
+    ],
+    [
+      'an http check of a grpc-less service',
+      'protocol: grpc',
+      'protocol: tcp\n    check: { kind: grpc }',
+      /the service speaks tcp/,
+    ],
+    [
+      'a VIP without nonlocal bind',
+      'airbundle-site: 1',
+      'airbundle-site: 1\nsystem: { nonlocalBind: false }',
+      /needs system\.nonlocalBind/,
+    ],
+    [
+      'another version of the format',
+      'airbundle-site: 1',
+      'airbundle-site: 2',
+      /must be 1, the version of this format/,
+    ],
   ])('with %s is judged at its place', (_, from, to, expected) => {
     if (expected === undefined) {
       expect(() => parse(changed(from, to))).not.toThrow();
@@ -101,7 +170,9 @@ describe('a site file', () => {
   it('refuses two services on one port, a * beside an address, and the port of the check on *', () => {
     const second = (bind: string, port: string): string =>
       `${MINIMAL}  - { name: other, bind: ${bind}, port: ${port}, protocol: tcp, backends: [{ name: b, address: 10.20.0.30, port: 1 }] }\n`;
-    expect(problemsOf(second('tts-vip', '50051')).join()).toContain('50051 on 10.20.0.10 is already taken by service "tts"');
+    expect(problemsOf(second('tts-vip', '50051')).join()).toContain(
+      '50051 on 10.20.0.10 is already taken by service "tts"',
+    );
     expect(problemsOf(second('10.20.0.10', '50051')).join()).toContain('already taken');
     expect(problemsOf(second("'*'", '50051')).join()).toContain('already taken');
     expect(problemsOf(second("'*'", '8404')).join()).toContain('already taken by haproxy.checkPort');
@@ -109,20 +180,30 @@ describe('a site file', () => {
   });
 
   it('shows all cross problems at once, in the order of the file', () => {
-    const text = MINIMAL.replace('name: lb2', 'name: lb1').replace('10.20.0.10/24', '10.20.0.11/24').replace('name: tts2', 'name: tts1');
+    const text = MINIMAL.replace('name: lb2', 'name: lb1')
+      .replace('10.20.0.10/24', '10.20.0.11/24')
+      .replace('name: tts2', 'name: tts1');
     const lines = problemsOf(text).map((line) => Number(line.split(':')[1]));
     expect(lines).toHaveLength(3);
     expect(lines).toEqual([...lines].sort((a, b) => a - b));
   });
 
   it('asks for vrrp where there are VIPs, and for VIPs where there is vrrp', () => {
-    expect(problemsOf(MINIMAL.replace(/^vrrp:\n.*\n.*\n/m, '')).join()).toContain('vips: needs a vrrp section');
+    expect(problemsOf(MINIMAL.replace(/^vrrp:\n.*\n.*\n/m, '')).join()).toContain(
+      'vips: needs a vrrp section',
+    );
     const noVip = MINIMAL.replace(/^vips:\n.*\n/m, '').replace('bind: tts-vip', "bind: '*'");
     expect(problemsOf(noVip).join()).toContain('vrrp: has no VIP to move');
   });
 
   it('resolves a VIP by name and by address', () => {
-    expect(parse(FULL).services.map((service) => service.bind)).toEqual(['10.20.0.10', '10.20.0.10', '10.30.0.10', '*', '127.0.0.1']);
+    expect(parse(FULL).services.map((service) => service.bind)).toEqual([
+      '10.20.0.10',
+      '10.20.0.10',
+      '10.30.0.10',
+      '*',
+      '127.0.0.1',
+    ]);
   });
 });
 
@@ -144,14 +225,30 @@ describe('the VRRP secret', () => {
     expect(parseSecret('12345678', 'f')).toBe('12345678');
   });
 
-  it.each(['', '\n', '123456789', 'a b', 'a#b', 'a!b', 'a"b', "a'b", 'a$b', 'a{b', 'a}b', 'a\\b', 'a~b', '@a', 'a\nb', 'a\n\n', 'pässword', '암호'])(
-    'refuses %j and does not repeat it',
-    (text) => {
-      const error = refusal(() => parseSecret(text, 'vrrp.secret'));
-      expect(error).toMatchObject({ exit: EXIT.invalid, code: 'SECRET_INVALID', where: 'vrrp.secret' });
-      if (text.trim() !== '') expect(JSON.stringify(error)).not.toContain(JSON.stringify(text).slice(1, -1));
-    },
-  );
+  it.each([
+    '',
+    '\n',
+    '123456789',
+    'a b',
+    'a#b',
+    'a!b',
+    'a"b',
+    "a'b",
+    'a$b',
+    'a{b',
+    'a}b',
+    'a\\b',
+    'a~b',
+    '@a',
+    'a\nb',
+    'a\n\n',
+    'pässword',
+    '암호',
+  ])('refuses %j and does not repeat it', (text) => {
+    const error = refusal(() => parseSecret(text, 'vrrp.secret'));
+    expect(error).toMatchObject({ exit: EXIT.invalid, code: 'SECRET_INVALID', where: 'vrrp.secret' });
+    if (text.trim() !== '') expect(JSON.stringify(error)).not.toContain(JSON.stringify(text).slice(1, -1));
+  });
 
   it('never holds a character that keepalived.conf gives a meaning', () => {
     fc.assert(

@@ -25,10 +25,16 @@ export async function labManifest(
   const document = parseDocument(await readFile(join(ROOT, 'manifests', 'tts-ha.yaml'), 'utf8'));
   document.commentBefore = ' manifests/tts-ha.yaml with the origins of the lab.';
   document.setIn(['repositories', 0, 'url'], repositoryUrl);
-  document.setIn(['keys', 0], document.createNode({ fingerprint: await fingerprintOf(repository.keyFile), file: repository.keyFile }));
+  document.setIn(
+    ['keys', 0],
+    document.createNode({ fingerprint: await fingerprintOf(repository.keyFile), file: repository.keyFile }),
+  );
   for (const [index, name] of (['haproxy', 'keepalived'] as const).entries()) {
     if (document.getIn(['components', index, 'name']) !== name)
-      throw new LabError(`the shipped manifest's component ${String(index)} is not ${name}`, 'mend test/lab/walk/manifest.ts');
+      throw new LabError(
+        `the shipped manifest's component ${String(index)} is not ${name}`,
+        'mend test/lab/walk/manifest.ts',
+      );
     const { url, ref, version, commit } = sources[name];
     document.setIn(['components', index, 'version'], version);
     document.setIn(['components', index, 'source'], document.createNode({ git: url, ref, commit }));
@@ -38,7 +44,10 @@ export async function labManifest(
     const files = document.toJS() as { components: { files: string[] }[] };
     const without = files.components[1]?.files.filter((glob) => glob !== GENHASH);
     document.setIn(['components', 1, 'files'], document.createNode(without));
-    document.setIn(['components', 1, 'links'], document.createNode([{ path: GENHASH, to: '/usr/local/sbin/keepalived' }]));
+    document.setIn(
+      ['components', 1, 'links'],
+      document.createNode([{ path: GENHASH, to: '/usr/local/sbin/keepalived' }]),
+    );
   }
   const path = join(folder, 'tts-ha.yaml');
   await writeFile(path, document.toString());
@@ -47,7 +56,15 @@ export async function labManifest(
 
 /** As gpg reads it: the product computes it by itself. */
 async function fingerprintOf(keyFile: string): Promise<string> {
-  const shown = await attempt(['gpg', '--batch', '--with-colons', '--import-options', 'show-only', '--import', keyFile]);
+  const shown = await attempt([
+    'gpg',
+    '--batch',
+    '--with-colons',
+    '--import-options',
+    'show-only',
+    '--import',
+    keyFile,
+  ]);
   const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(shown.stdout)?.[1];
   if (fingerprint === undefined) throw new LabError(`gpg finds no key in ${keyFile}`, shown.stderr);
   return fingerprint;

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
 import { z } from 'zod';
 import type { Outcome } from '../docker.js';
 import { LabError } from '../errors.js';
@@ -17,7 +18,8 @@ export async function carry(lab: Lab, node: string, packed: PackedBundle): Promi
   await lab.copyIn(node, packed.folder, MEDIUM);
   await lab.copyIn(node, packed.publicKey, `${DESK}/packager.pub.pem`);
   const site = await labSite(lab, packed.work);
-  for (const file of ['site.yaml', 'vrrp.secret']) await lab.copyIn(node, `${site}/${file}`, `${DESK}/${file}`);
+  for (const file of ['site.yaml', 'vrrp.secret'])
+    await lab.copyIn(node, `${site}/${file}`, `${DESK}/${file}`);
 }
 
 /** The three chained commands of a first installation, as they are typed in the bundle's folder. */
@@ -35,6 +37,20 @@ export function type(lab: Lab, node: string, packed: PackedBundle, text: string)
   return lab.exec(node, ['sh', '-c', `cd ${MEDIUM}/${packed.stem} && ${text}`], { timeoutMs: 30 * 60_000 });
 }
 
+/** The same with a person watching: its output appears as it comes. @returns the exit code */
+export async function typeLive(lab: Lab, node: string, packed: PackedBundle, text: string): Promise<number> {
+  const container = lab.nodes[node]?.container ?? node;
+  const done = await execa(
+    'docker',
+    ['exec', container, 'sh', '-c', `cd ${MEDIUM}/${packed.stem} && ${text}`],
+    {
+      reject: false,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    },
+  );
+  return done.exitCode;
+}
+
 /** What a node has and has not, as a person would ask. */
 export interface NodeFacts {
   readonly rpms: number;
@@ -45,10 +61,13 @@ export interface NodeFacts {
 }
 
 export async function nodeFacts(lab: Lab, node: string): Promise<NodeFacts> {
-  const ask = async (text: string): Promise<string> => (await lab.exec(node, ['sh', '-c', text])).stdout.trim();
+  const ask = async (text: string): Promise<string> =>
+    (await lab.exec(node, ['sh', '-c', text])).stdout.trim();
   return {
     rpms: Number(await ask('rpm -qa | wc -l')),
-    tools: (await ask('for tool in gcc make git node npm yum; do command -v "$tool"; done')).split('\n').filter(Boolean),
+    tools: (await ask('for tool in gcc make git node npm yum; do command -v "$tool"; done'))
+      .split('\n')
+      .filter(Boolean),
     routes: await ask('ip route show default'),
   };
 }
@@ -65,7 +84,8 @@ export type NodeStatus = z.infer<typeof Status>;
 
 export async function statusOf(lab: Lab, node: string): Promise<NodeStatus> {
   const done = await lab.exec(node, ['bundle', 'status', '-o', 'json']);
-  if (done.exitCode !== 0) throw new LabError(`bundle status on ${node} ended with exit code ${String(done.exitCode)}`, done.stderr);
+  if (done.exitCode !== 0)
+    throw new LabError(`bundle status on ${node} ended with exit code ${String(done.exitCode)}`, done.stderr);
   return Status.parse(JSON.parse(done.stdout));
 }
 
@@ -79,10 +99,14 @@ export async function settled(lab: Lab, node: string): Promise<NodeStatus> {
     const well = status.problems.length === 0 && status.vips.every((vip) => vip.here);
     if (well) return status;
     if (performance.now() > endMs)
-      throw new LabError(`${node} did not settle within ${String(SETTLE_MS / 1000)} s`, JSON.stringify(status, null, 2));
+      throw new LabError(
+        `${node} did not settle within ${String(SETTLE_MS / 1000)} s`,
+        JSON.stringify(status, null, 2),
+      );
     await sleep(500);
   }
 }
 
 /** gRPC calls over one connection to the VIP. */
-export const callVip = (lab: Lab, calls: number): ReturnType<Lab['call']> => lab.call(`${lab.vip}:${String(SERVICE_PORT)}`, calls);
+export const callVip = (lab: Lab, calls: number): ReturnType<Lab['call']> =>
+  lab.call(`${lab.vip}:${String(SERVICE_PORT)}`, calls);

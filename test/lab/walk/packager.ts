@@ -72,7 +72,14 @@ export async function packager(options: PackagerOptions = {}): Promise<PackedBun
     const createMs = performance.now() - startMs;
     const created = Created.parse(JSON.parse(text));
     const publicKey = `${keys}.pub.pem`;
-    return { ...created, work, publicKey, fingerprint: await fingerprintOf(publicKey), sources_: sources, createMs };
+    return {
+      ...created,
+      work,
+      publicKey,
+      fingerprint: await fingerprintOf(publicKey),
+      sources_: sources,
+      createMs,
+    };
   } finally {
     await served.close();
   }
@@ -80,21 +87,35 @@ export async function packager(options: PackagerOptions = {}): Promise<PackedBun
 
 /** Runs the built command; @returns its stdout. */
 async function bundle(words: readonly string[], quiet: boolean): Promise<string> {
-  const done = await execa(process.execPath, [CLI, ...words], { reject: false, stderr: quiet ? 'pipe' : 'inherit' });
+  const done = await execa(process.execPath, [CLI, ...words], {
+    reject: false,
+    stderr: quiet ? 'pipe' : 'inherit',
+  });
   if (done.exitCode === 0) return done.stdout;
-  throw new LabError(`bundle ${words[0] ?? ''} ended with exit code ${String(done.exitCode)}`, `${done.stdout}\n${quiet ? done.stderr : ''}`);
+  throw new LabError(
+    `bundle ${words[0] ?? ''} ended with exit code ${String(done.exitCode)}`,
+    `${done.stdout}\n${quiet ? done.stderr : ''}`,
+  );
 }
 
 /** As a person computes it, with openssl: not by the product's own code. */
 async function fingerprintOf(publicKey: string): Promise<string> {
-  const der = await execa('openssl', ['pkey', '-pubin', '-in', publicKey, '-outform', 'DER'], { encoding: 'buffer' });
+  const der = await execa('openssl', ['pkey', '-pubin', '-in', publicKey, '-outform', 'DER'], {
+    encoding: 'buffer',
+  });
   return (await execa('sha256sum', { input: der.stdout })).stdout.split(' ')[0] ?? '';
 }
 
-const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** The files of a bundle folder with their sizes, for a person. */
 export async function listing(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).sort();
-  return Promise.all(names.map(async (name) => `${String((await stat(join(folder, name))).size).padStart(12)}  ${name}`));
+  return Promise.all(
+    names.map(async (name) => `${String((await stat(join(folder, name))).size).padStart(12)}  ${name}`),
+  );
 }

@@ -31,7 +31,11 @@ export async function labSite(lab: Lab, folder: string): Promise<string> {
         bind: 'tts',
         port: SERVICE_PORT,
         protocol: 'grpc',
-        backends: Object.values(lab.backends).map(({ name, address }) => ({ name, address, port: lab.backendPort })),
+        backends: Object.values(lab.backends).map(({ name, address }) => ({
+          name,
+          address,
+          port: lab.backendPort,
+        })),
       },
     ],
   });
