@@ -102,6 +102,8 @@ async function bundle(words: readonly string[], quiet: boolean): Promise<string>
 async function fingerprintOf(publicKey: string): Promise<string> {
   const der = await execa('openssl', ['pkey', '-pubin', '-in', publicKey, '-outform', 'DER'], {
     encoding: 'buffer',
+    // A DER that ends with the byte 0x0a would lose it.
+    stripFinalNewline: false,
   });
   return (await execa('sha256sum', { input: der.stdout })).stdout.split(' ')[0] ?? '';
 }
