@@ -166,12 +166,13 @@ async function examineFolder(
   if (names === undefined) return undefined;
   const lost = missingFiles(names, unsigned ? undefined : keys);
   problems.push(...lost.map((name) => missing(join(directory, name))));
+  if (lost.some((name) => name.endsWith('.sha256') || name.endsWith('.sig'))) return undefined;
 
   const raw = await attempt(() => rawChecksums(host, directory));
   if (raw === undefined) return undefined;
   const proved = unsigned || (await attempt(() => signerOf(host, directory, raw, keys))) !== undefined;
   if (!proved) return undefined;
-  const read = await attempt(async () => Promise.resolve(parseRaw(directory, raw)));
+  const read = await attempt(() => Promise.resolve().then(() => parseRaw(directory, raw)));
   if (read === undefined) return undefined;
 
   const [payloadLine, ...otherLines] = read.checksums.files;
