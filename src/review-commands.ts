@@ -40,7 +40,12 @@ export function reviewCommands(root: Command, setting: ReviewSetting): void {
   const options = (command: Command): Command =>
     commonOptions(command)
       .argument('<bundle>', 'the folder of the bundle, or its X.tar')
-      .option('--key <file>', `a public key that may have signed it (can be repeated)${stored}`, collect, [])
+      .option(
+        '--key <file>',
+        `the public key that signed it; with several, each has to have signed${stored}`,
+        collect,
+        [],
+      )
       .option(
         '--fingerprint <hex>',
         "the key's fingerprint, which came by another way than the medium (can be repeated)",
@@ -85,7 +90,7 @@ async function runVerify(bundle: string, options: ReviewOptions, setting: Review
     const unsigned = options.unsigned === true;
     const { keys, origin } = await keysFor(host, options, setting);
     if (keys.length === 0 && !unsigned && place.kind === 'folder') throw noKey();
-    const examined = await examine(host, { place, keys, unsigned, reporter });
+    const examined = await examine(host, { place, keys, signers: signersOf(origin), unsigned, reporter });
     if (options.output === 'json') await print(`${plainJson(verifiedToJson(examined, keys))}\n`);
     if (examined.bundle === undefined) throw asOne(examined.problems, place.path);
     if (options.output === 'text') await print(renderVerified(examined.bundle, origin));
@@ -98,7 +103,7 @@ async function runInspect(bundle: string, options: ReviewOptions, setting: Revie
     const place = await locate(host, bundle);
     const { keys, origin } = await keysFor(host, options, setting);
     const unsigned = keys.length === 0;
-    const inventory = await inspect(host, { place, keys, unsigned, reporter });
+    const inventory = await inspect(host, { place, keys, signers: signersOf(origin), unsigned, reporter });
     await print(options.output === 'json' ? `${plainJson(inventory)}\n` : renderInventory(inventory, origin));
   });
 }
@@ -125,6 +130,8 @@ async function keysFor(host: ReadHost, options: ReviewOptions, setting: ReviewSe
     };
   return { keys: setting.trustStore ? await storedKeys(host) : [], origin: 'store' };
 }
+
+const signersOf = (origin: KeyOrigin): 'one' | 'every' => (origin === 'store' ? 'one' : 'every');
 
 async function storedKeys(host: ReadHost): Promise<TrustedKey[]> {
   return trustStore(host).catch((cause: unknown) => {

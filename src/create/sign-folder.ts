@@ -56,6 +56,7 @@ export async function signFolder(host: ReadHost, request: SignRequest): Promise<
   } = await verify(host, {
     place,
     keys: [],
+    signers: 'every',
     unsigned: true,
     reporter: request.reporter,
   });

@@ -18,6 +18,8 @@ export interface VerifyRequest {
   readonly place: Place;
   /** Trusted already: given by the reviewer, or the node's store. */
   readonly keys: readonly TrustedKey[];
+  /** A reviewer who gives two keys asks for both signatures; of a store's keys one is enough, as for install. */
+  readonly signers: 'one' | 'every';
   /** Without proof of who made it: only whether the files agree with each other. */
   readonly unsigned: boolean;
   readonly reporter: Reporter;
@@ -157,11 +159,12 @@ async function examineTar(host: ReadHost, { place, unsigned, reporter }: VerifyR
 
 async function examineFolder(
   host: ReadHost,
-  { place, keys, unsigned, reporter }: VerifyRequest,
+  request: VerifyRequest,
   problems: BundleError[],
   attempt: <T>(work: () => Promise<T>) => Promise<T | undefined>,
 ): Promise<Examined | undefined> {
-  const directory = place.path;
+  const { keys, unsigned, reporter } = request;
+  const directory = request.place.path;
   const names = await attempt(() => host.list(directory));
   if (names === undefined) return undefined;
   const lost = missingFiles(names, unsigned ? undefined : keys);
@@ -170,8 +173,13 @@ async function examineFolder(
 
   const raw = await attempt(() => rawChecksums(host, directory));
   if (raw === undefined) return undefined;
-  const proved = unsigned || (await attempt(() => signerOf(host, directory, raw, keys))) !== undefined;
-  if (!proved) return undefined;
+  if (!unsigned) {
+    const asked = request.signers === 'every' ? keys.map((key) => [key]) : [keys];
+    const proved = await Promise.all(
+      asked.map((some) => attempt(() => signerOf(host, directory, raw, some))),
+    );
+    if (proved.length === 0 || proved.includes(undefined)) return undefined;
+  }
   const read = await attempt(() => Promise.resolve().then(() => parseRaw(directory, raw)));
   if (read === undefined) return undefined;
 
