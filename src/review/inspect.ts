@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import type { ReadHost } from '../host/host.js';
 import type { Contents, Member } from '../model/contents.js';
+import { folder } from '../model/layout.js';
 import { byCodePoint, compareNevra, formatNevra } from '../model/nevra.js';
 import { plain } from '../model/plain.js';
 import type { TrustedKey } from './keys.js';
@@ -7,9 +9,7 @@ import { peekContents } from './payload.js';
 import type { Signature } from './signed.js';
 import { parseRaw, rawChecksums, signaturesIn } from './signed.js';
 import type { VerifyRequest } from './verify.js';
-import { verify } from './verify.js';
-import { folder } from '../model/layout.js';
-import { join } from 'node:path';
+import { asProblem, verify } from './verify.js';
 
 export interface Package {
   readonly nevra: string;
@@ -70,7 +70,10 @@ type Seen = Pick<Inventory, 'verified' | 'digest' | 'payloadSha256' | 'signature
  * @throws BundleError exit 4
  */
 export async function inspect(host: ReadHost, request: VerifyRequest): Promise<Inventory> {
-  if (request.unsigned) return peek(host, request.place);
+  if (request.unsigned)
+    return peek(host, request.place).catch((error: unknown) => {
+      throw asProblem(error, request.place.path);
+    });
   const { digest, signatures, others, payload } = await verify(host, request);
   return inventoryOf(payload.contents, {
     verified: true,

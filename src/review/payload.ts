@@ -49,15 +49,10 @@ const MAX_MEMBERS = 100_000;
  * @throws BundleError exit 4, with the place
  */
 export async function readPayload(host: ReadHost, path: string, request: PayloadRequest): Promise<Payload> {
-  const facts = await host.lstat(path);
-  if (facts?.kind !== 'file')
-    throw badPayload(
-      path,
-      facts === undefined ? 'the payload is missing' : 'the payload is not a regular file',
-    );
+  const totalBytes = await requireFile(host, path);
   const hasher = startHasher(CHUNKS, CHUNK_BYTES);
   try {
-    const bytes = hashedAhead(host, path, hasher, request.step, facts.sizeBytes);
+    const bytes = hashedAhead(host, path, hasher, request.step, totalBytes);
     const { first, members, sizeBytes } = await splitMembers(bytes, path, request.open);
     const sha256 = await hasher.digest();
     if (request.expected !== undefined && sha256 !== request.expected)
@@ -77,6 +72,7 @@ export async function readPayload(host: ReadHost, path: string, request: Payload
  * @throws BundleError exit 4
  */
 export async function peekContents(host: ReadHost, path: string): Promise<Contents> {
+  await requireFile(host, path);
   const reader = new Reader(host.chunks(path), path);
   try {
     const header = await readHeader(reader, 0);
@@ -84,6 +80,16 @@ export async function peekContents(host: ReadHost, path: string): Promise<Conten
   } finally {
     await reader.close();
   }
+}
+
+/** Its size; a pipe or a device would never end. */
+async function requireFile(host: ReadHost, path: string): Promise<number> {
+  const facts = await host.lstat(path);
+  if (facts?.kind === 'file') return facts.sizeBytes;
+  throw badPayload(
+    path,
+    facts === undefined ? 'the payload is missing' : 'the payload is not a regular file',
+  );
 }
 
 /** The bytes of a file, one piece ahead of whoever takes them; each is hashed in the other thread meanwhile. */

@@ -279,7 +279,7 @@ async function payloadAt(
 }
 
 /** A medium that cannot be read has not proved anything; a fault of this program stays one. */
-function asProblem(error: unknown, place: string): BundleError {
+export function asProblem(error: unknown, place: string): BundleError {
   if (error instanceof BundleError) return error;
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) throw error;
   const denied = error.code === 'EACCES' || error.code === 'EPERM';

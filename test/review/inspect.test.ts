@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { localHost } from '../../src/host/local.js';
 import type { Contents } from '../../src/model/contents.js';
@@ -93,6 +94,32 @@ describe('an inspected bundle', () => {
       code: 'BAD_SIGNATURE',
     });
     expect((await inspected(folder, [])).verified).toBe(false);
+  });
+
+  it('is refused when its payload is missing or no file, or cannot be read', async () => {
+    const { folder, tar } = await makeBundle(signer);
+    const denied = async (): Promise<Inventory> => {
+      const chunks = (): never => {
+        throw Object.assign(new Error('EACCES'), { code: 'EACCES', syscall: 'open', path: tar });
+      };
+      return inspect(
+        { ...localHost(), chunks },
+        {
+          place: { kind: 'folder', path: folder },
+          keys: [],
+          signers: 'every',
+          unsigned: true,
+          reporter: recordingReporter(),
+        },
+      );
+    };
+    expect(await failureOf(denied())).toMatchObject({ code: 'UNREADABLE', exit: 4, where: tar });
+    rmSync(tar);
+    expect(await failureOf(inspected(folder, []))).toMatchObject({ code: 'BAD_PAYLOAD', exit: 4 });
+    execFileSync('mkfifo', [tar]);
+    expect(await failureOf(inspected(folder, []))).toMatchObject({
+      message: 'the payload is not a regular file',
+    });
   });
 
   it('has one table: the columns of all groups stand below each other', () => {
