@@ -14,8 +14,8 @@ import { renderInventory, renderVerified, verifiedToJson } from './review/render
 import { asOne, examine, locate } from './review/verify.js';
 
 interface ReviewOptions extends CommonOptions {
-  readonly key: readonly string[];
-  readonly fingerprint: readonly string[];
+  readonly key?: readonly string[];
+  readonly fingerprint?: readonly string[];
   readonly unsigned?: boolean;
 }
 
@@ -31,7 +31,7 @@ interface Keys {
   readonly origin: KeyOrigin;
 }
 
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 /** `verify` and `inspect`: the same on every machine, without root, writing nothing. */
 export function reviewCommands(root: Command, setting: ReviewSetting): void {
@@ -44,13 +44,11 @@ export function reviewCommands(root: Command, setting: ReviewSetting): void {
         '--key <file>',
         `the public key that signed it; with several, each has to have signed${stored}`,
         collect,
-        [],
       )
       .option(
         '--fingerprint <hex>',
         "the key's fingerprint, which came by another way than the medium (can be repeated)",
         collect,
-        [],
       );
   options(root.command('verify'))
     .description('check the signature and everything below it, down to each member; nothing is written')
@@ -109,7 +107,7 @@ async function runInspect(bundle: string, options: ReviewOptions, setting: Revie
 }
 
 async function keysFor(host: ReadHost, options: ReviewOptions, setting: ReviewSetting): Promise<Keys> {
-  const { key: files, fingerprint: fingerprints } = options;
+  const { key: files = [], fingerprint: fingerprints = [] } = options;
   if (options.unsigned === true && files.length + fingerprints.length > 0)
     throw usageError({
       code: 'KEY_AND_UNSIGNED',
