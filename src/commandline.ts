@@ -3,7 +3,7 @@ import { CommanderError } from 'commander';
 import { BundleError, describeError, EXIT, exitCodeOf } from './errors.js';
 import type { ExitCode } from './errors.js';
 import type { LogFormat, Reporter } from './report.js';
-import { createReporter } from './report.js';
+import { createReporter, printable } from './report.js';
 
 /** What every command takes; shared by the three entries. */
 export interface CommonOptions {
@@ -59,6 +59,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     (word, index) => word === '--log-format=json' || (word === '--log-format' && argv[index + 1] === 'json'),
   );
   overrideExit(program);
+  ignoreLostReaders();
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? (process.exitCode as ExitCode) : EXIT.done;
@@ -68,9 +69,17 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
       process.stderr.write(
         `${JSON.stringify({ kind: 'error', ...(error instanceof Error ? errorFields(error) : { message: String(error) }) })}\n`,
       );
-    else process.stderr.write(`${describeError(error).join('\n')}\n`);
+    else process.stderr.write(`${describeError(error).join('\n').split('\n').map(printable).join('\n')}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** A reader that is gone (a closed terminal, `| head`) must not end the work half way. */
+function ignoreLostReaders(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', () => {
+      // EPIPE, EIO: nobody listens any more.
+    });
 }
 
 /** Commander has printed its own message; those from option parsers have not been. */

@@ -42,17 +42,33 @@ export async function testTransaction(
   upgrade: boolean,
 ): Promise<string[]> {
   if (paths.length === 0) return [];
-  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', ...paths], {
+  // --replacepkgs: the packages of an unfinished step are in the database and go in again.
+  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', '--replacepkgs', ...paths], {
     timeoutMs: 10 * 60_000,
   });
   if (result.exitCode === 0) return [];
-  const lines = `${result.stderr}\n${result.stdout}`
+  const lines = parseProblems(`${result.stderr}\n${result.stdout}`);
+  return lines.length === 0 ? [`rpm --test ${outcome(result)}`] : lines;
+}
+
+/** Headings, progress, warnings; and what Debian's rpm (the lab's) says of itself. */
+const NO_PROBLEM =
+  /^(?:error: Failed dependencies:|Preparing\.\.\.|Verifying\.\.\.|warning: |#+|rpm: (?:RPM should not|However assuming))/;
+
+/** Pure: the problem lines of `rpm --test`, without headings, warnings and progress. */
+export function parseProblems(text: string): string[] {
+  const lines = text
     .split('\n')
     .map((line) => line.trim())
-    .filter(
-      (line) => line !== '' && !/^(?:error: Failed dependencies:|Preparing\.\.\.|warning: )/.test(line),
-    );
-  return lines.length === 0 ? [`rpm --test ${outcome(result)}`] : lines;
+    .filter((line) => line !== '' && !NO_PROBLEM.test(line));
+  return [...new Set(lines)];
+}
+
+/** Whether a problem line speaks of a package of exactly this name, bare or as part of a NEVRA. */
+export function speaksOf(problem: string, name: string): boolean {
+  return problem
+    .split(/[\s()]+/)
+    .some((word) => word === name || /^(.+)-(?:\d+:)?[^-:]+-[^-]+$/.exec(word)?.[1] === name);
 }
 
 /** @param upgrade `rpm -U` (replaces older versions) instead of `rpm -i` */

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { refusedError, untrustedError } from '../errors.js';
+import { dirname, join } from 'node:path';
+import { refusedError, untrustedError, usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Checksums } from '../model/checksums.js';
 import { MAX_CHECKSUMS_BYTES, parseChecksums, stemOf } from '../model/checksums.js';
@@ -56,6 +56,7 @@ export async function verifyChecksums(
   directory: string,
   trusted: readonly TrustedKey[],
 ): Promise<Verified> {
+  await requireFolder(host, directory);
   const names = (await host.list(directory)).filter((name) => name.endsWith('.sha256'));
   const [name] = names;
   if (name === undefined || names.length > 1)
@@ -69,12 +70,21 @@ export async function verifyChecksums(
       hint: 'Give the folder that "bundle create" made, with its four files.',
     });
   const path = join(directory, name);
-  const size = (await host.lstat(path))?.sizeBytes ?? 0;
+  const facts = await host.lstat(path);
+  if (facts?.kind !== 'file')
+    throw untrustedError({
+      code: 'BAD_CHECKSUMS',
+      message: 'the checksum file is not a regular file',
+      where: path,
+      hint: 'Copy the folder again from its origin, without links.',
+    });
+  const size = facts.sizeBytes;
   if (size > MAX_CHECKSUMS_BYTES)
     throw untrustedError({
       code: 'BAD_CHECKSUMS',
       message: `${String(size)} bytes are too many for a checksum file`,
       where: path,
+      hint: 'The folder is damaged or was not made by airbundle: copy it again from its origin.',
     });
   const bytes = (await host.read(path)) ?? Buffer.alloc(0);
   const stem = name.slice(0, -'.sha256'.length);
@@ -88,6 +98,22 @@ export async function verifyChecksums(
       hint: 'Give the files their own names again.',
     });
   return { checksums, digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')), signedBy };
+}
+
+async function requireFolder(host: Host, directory: string): Promise<void> {
+  const real = await host.realpath(directory);
+  const kind = real === undefined ? undefined : (await host.lstat(real))?.kind;
+  if (kind === 'directory') return;
+  throw usageError({
+    code: 'NO_FOLDER',
+    message:
+      kind === undefined ? 'there is no such folder' : 'this is a file; the folder of the bundle is wanted',
+    where: directory,
+    hint:
+      kind === undefined
+        ? 'Is the medium mounted? See: findmnt; ls -l'
+        : `Give the folder with all four files: ${dirname(directory)}`,
+  });
 }
 
 /** The first trusted key whose signature is there and right: the file's name comes from the key, never from the folder. */

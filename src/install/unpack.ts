@@ -37,10 +37,12 @@ export async function unpack(
       where: payload,
       hint: 'The payload is damaged or was not made by airbundle: copy the folder again from its origin.',
     });
-  const size = (await host.lstat(payload))?.sizeBytes;
-  if (size === undefined) throw bad('the payload is missing');
+  const facts = await host.lstat(payload);
+  if (facts === undefined) throw bad('the payload is missing');
+  // A FIFO would be waited for.
+  if (facts.kind !== 'file') throw bad('the payload is not a regular file');
   const whole = createHash('sha256');
-  const members = await split(host, hashed(host.chunks(payload), whole, step, size), into, bad);
+  const members = await split(host, hashed(host.chunks(payload), whole, step, facts.sizeBytes), into, bad);
   const actual = whole.digest('hex');
   if (actual !== expected) throw bad(`SHA-256 is ${actual}, the signed one is ${expected}`);
   const contents = parseContents(
@@ -120,7 +122,9 @@ async function split(
       throw bad(`member ${String(members.length + 1)} has a header that airbundle does not write`);
     if (members.length === 0 && (header.path !== member.contents || header.sizeBytes > MAX_CONTENTS_BYTES))
       throw bad('bundle.json is not the first member');
-    if (made.has(header.path)) throw bad(`${header.path} is there twice`);
+    if (made.has(header.path) || made.has(`${header.path}/`)) throw bad(`${header.path} is there twice`);
+    if (parentsOf(header.path).some((parent) => made.has(parent)))
+      throw bad(`${header.path} lies under another member`);
     made.add(header.path);
     await makeParents(host, into, header.path, made);
     const file = await host.create(join(into, header.path), { mode: header.mode === 0o755 ? 0o700 : 0o600 });
@@ -139,6 +143,12 @@ async function split(
   if (rest.some((byte) => byte !== 0) || (await reader.some(1)) !== undefined)
     throw bad('there is something behind the end of the archive');
   return members;
+}
+
+/** "a/b/c" → "a/b", "a". */
+function parentsOf(path: string): string[] {
+  const parent = dirname(path);
+  return parent === '.' ? [] : [parent, ...parentsOf(parent)];
 }
 
 async function makeParents(host: Host, into: string, path: string, made: Set<string>): Promise<void> {
