@@ -63,6 +63,7 @@ for word in "$@"; do
   previous=$word
 done
 
+# With a trusted key, the program refuses any other --key.
 if [ -z "$trusted" ]; then
   [ -n "$key" ] || fail 2 NO_TRUST 'no key is trusted on this node yet' 'add: --key packager.pub.pem --fingerprint F'
   [ -f "$key" ] || fail 2 NO_KEY "there is no key file $key" 'give the path of packager.pub.pem'
@@ -73,8 +74,6 @@ if [ -z "$trusted" ]; then
     read -r fingerprint
     set -- "$@" --fingerprint "$fingerprint"
   fi
-elif [ -n "$key" ]; then
-  fail 5 TRUST_EXISTS 'this node has a trusted key already; --key is for the first installation only' 'leave out --key and --fingerprint'
 fi
 
 # One X.sha256; a regular file, as everything that is copied.

@@ -227,7 +227,7 @@ function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep |
   return {
     kind: 'build',
     id: 'build',
-    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}, side by side`,
+    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}${stale.length > 1 ? ', side by side' : ''}`,
     changes: jobs.map(
       ({ component, uid }) =>
         `${target.build}/${component.name}  from commit ${component.source.commit.slice(0, 12)}, as uid ${String(uid)} (no account), log ${target.log}/build-${component.name}.log`,
