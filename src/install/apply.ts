@@ -18,6 +18,7 @@ import type { Plan, PlanStep } from './plan.js';
 import { commandScript } from './plan.js';
 import type { Facts } from './probe.js';
 import type { InstalledFile, InstalledLink } from './receipt.js';
+import type { RpmRun } from './rpm.js';
 import { installPackages, ownerOf, requirePackages } from './rpm.js';
 import { applyServices, releaseServices, restoreServices } from './services.js';
 import { systemError } from './system-error.js';
@@ -197,13 +198,19 @@ async function applyRpms(host: Host, request: ApplyRequest, step: RpmsStep, line
       (await host.sha256(join(staged, rpm.path))) ?? 'missing',
     );
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
-  let done = 0;
-  const onLine = (text: string): void => {
-    if (/^Updating|^\s+\d+:|#{5}/.test(text)) done += 1;
-    line.progress({ done: Math.min(done, all.length), total: all.length, unit: 'items' });
-  };
-  await installPackages(host, paths(step.missing), false, onLine);
-  await installPackages(host, paths(step.upgrade), true, onLine);
+  const total = all.length;
+  const run = (upgrade: boolean, before: number): RpmRun => ({
+    upgrade,
+    onProgress: (done) => {
+      line.progress({ done: Math.min(before + done, total), total, unit: 'items' });
+    },
+    onWait: () => {
+      line.note('waiting for another rpm or yum to end (see: ps -C rpm,yum)');
+    },
+    stop: request.interrupted,
+  });
+  await installPackages(host, paths(step.missing), run(false, 0));
+  await installPackages(host, paths(step.upgrade), run(true, step.missing.length));
   await requirePackages(
     host,
     all.map((rpm) => rpm.nevra),

@@ -26,7 +26,7 @@ export function makeKey(): TestKey {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   return {
     privateKey,
-    pem: publicKey.export({ type: 'spki', format: 'pem' }),
+    pem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
     keyId: keyId(publicKey),
     fingerprint: fingerprint(publicKey),
   };
