@@ -79,6 +79,11 @@ class Reader {
     this.iterator = chunks[Symbol.asyncIterator]();
   }
 
+  /** Closes the file behind the stream, also when it was not read to its end. */
+  async close(): Promise<void> {
+    await this.iterator.return?.();
+  }
+
   /** Between 1 and `limit` bytes; undefined at the end. */
   async some(limit: number): Promise<Buffer | undefined> {
     if (this.rest.length === 0) {
@@ -110,6 +115,19 @@ async function split(
   bad: (message: string) => BundleError,
 ): Promise<Unpacked[]> {
   const reader = new Reader(chunks, bad);
+  try {
+    return await splitMembers(host, reader, into, bad);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function splitMembers(
+  host: Host,
+  reader: Reader,
+  into: string,
+  bad: (message: string) => BundleError,
+): Promise<Unpacked[]> {
   const members: Unpacked[] = [];
   const made = new Set<string>();
   let bodyBytes = 0;
@@ -118,7 +136,7 @@ async function split(
     if (block.every((byte) => byte === 0)) break;
     const header = parseUstarHeader(block);
     const path = BundlePath.safeParse(header?.path);
-    if (header === undefined || !path.success)
+    if (header === undefined || !path.success || (header.mode !== 0o644 && header.mode !== 0o755))
       throw bad(`member ${String(members.length + 1)} has a header that airbundle does not write`);
     if (members.length === 0 && (header.path !== member.contents || header.sizeBytes > MAX_CONTENTS_BYTES))
       throw bad('bundle.json is not the first member');
@@ -133,7 +151,7 @@ async function split(
       throw bad(`${header.path} is padded with something`);
     members.push({
       path: path.data,
-      mode: header.mode === 0o755 ? 0o755 : 0o644,
+      mode: header.mode,
       sizeBytes: header.sizeBytes,
       sha256,
     });

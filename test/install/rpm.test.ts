@@ -6,14 +6,14 @@ import {
   speaksOf,
   testTransaction,
 } from '../../src/install/rpm.js';
-import type { RpmPlan } from '../../src/install/rpm-plan.js';
+import type { RpmAllowances, RpmPlan } from '../../src/install/rpm-plan.js';
 import { planRpms } from '../../src/install/rpm-plan.js';
 import { formatNevra } from '../../src/model/nevra.js';
 import { rootedHost } from '../host/rooted.js';
 import { nevra, rpm } from './facts.js';
 
-const NONE = { upgrade: false, protectedNames: [] };
-const shown = (plan: RpmPlan): Record<string, string[]> => ({
+const NONE: RpmAllowances = { upgrade: false, protectedNames: [] };
+const shown = (plan: RpmPlan) => ({
   missing: plan.missing.map((one) => formatNevra(one.nevra)),
   same: plan.same.map((one) => formatNevra(one.nevra)),
   newer: plan.newer.map((one) => formatNevra(one.installed)),
@@ -57,7 +57,7 @@ describe('the RPMs of a bundle, compared with the rpmdb', () => {
     expect(plan('a-2-1.x86_64', ['a-1-1.x86_64']).refusals).toEqual([
       expect.stringContaining('(--allow-upgrade)'),
     ]);
-    const up = { upgrade: true, protectedNames: [] as string[] };
+    const up = { upgrade: true, protectedNames: [] };
     expect(plan('a-2-1.x86_64', ['a-1-1.x86_64'], [], up).refusals).toEqual([]);
     expect(plan('glibc-2-1.x86_64', ['glibc-1-1.x86_64'], [], up).refusals).toEqual([
       expect.stringContaining('--allow-protected glibc'),
