@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { describeOpening } from '../configure/index.js';
 import type {
   Configuration,
   ConfiguredDirectory,
@@ -334,11 +335,7 @@ function notesOf({ configuration, facts }: PlanRequest, rpms: RpmPlan): string[]
       ({ rpm, installed }) =>
         `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
     ),
-    ...configuration.firewall.map((opening) =>
-      opening.kind === 'tcp'
-        ? `a firewall must let in TCP ${opening.address}:${String(opening.port)} (${opening.why})`
-        : `a firewall must let in IP protocol 112 (VRRP) from ${opening.from.join(', ')} (${opening.why})`,
-    ),
+    ...configuration.firewall.map(describeOpening),
     ...(facts.selinux === 'Enforcing' ? ['SELinux is enforcing: files get the label of their place'] : []),
   ];
 }

@@ -98,6 +98,11 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
       offset: offsetOf(document, [...issue.path, key], true),
     }));
   }
+  const branch = issue.code === 'invalid_union' ? meantBranch(issue) : undefined;
+  if (branch !== undefined)
+    return branch.flatMap((inner) =>
+      locate(document, { ...inner, path: [...issue.path, ...inner.path] } as z.core.$ZodIssue),
+    );
   const path = issue.path.map(String).join('.');
   return [
     {
@@ -105,6 +110,14 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
       offset: offsetOf(document, issue.path, false),
     },
   ];
+}
+
+/** Of a choice between forms, the problems of the one that was meant: the only one of the right kind. */
+function meantBranch(issue: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
+  const near = issue.errors.filter(
+    (branch) => !branch.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'),
+  );
+  return near.length === 1 ? near[0] : undefined;
 }
 
 function wording(issue: z.core.$ZodIssue): string {
@@ -147,6 +160,14 @@ function startOf(node: unknown): number | undefined {
   return typeof node === 'object' && node !== null && 'range' in node
     ? ((node as Node).range?.[0] ?? undefined)
     : undefined;
+}
+
+/** Problems of a text that is no YAML (a template), worded like those of a document. */
+export function textError(problems: readonly Problem[], text: string, file: string, code: string): Error {
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  for (const match of text.matchAll(/\n/g)) lines.addNewLine(match.index + 1);
+  return documentError(problems, text, lines, file, code);
 }
 
 function documentError(
