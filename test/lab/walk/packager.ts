@@ -8,7 +8,7 @@ import { collectorImage } from '../images.js';
 import { LAB, ROOT } from '../paths.js';
 import { labRepository } from '../repository.js';
 import { serveRepository } from '../serve.js';
-import type { LabSources } from '../sources.js';
+import type { LabSource, LabSources } from '../sources.js';
 import { labSources } from '../sources.js';
 import { labManifest } from './manifest.js';
 
@@ -31,7 +31,6 @@ export interface PackedBundle extends z.infer<typeof Created> {
   readonly work: string;
   readonly publicKey: string;
   readonly fingerprint: string;
-  readonly sources_: LabSources;
   readonly createMs: number;
 }
 
@@ -45,20 +44,32 @@ export interface PackagerOptions {
 /** The built command, as it would be installed. */
 export const CLI = join(ROOT, 'build', 'cli.js');
 
+/** What a packager types, on the lab's repository and sources: `bundle keygen` once, `bundle create`. */
+export async function packager(
+  options: PackagerOptions = {},
+): Promise<PackedBundle & { readonly sources_: LabSources }> {
+  const sources = await labSources(options.clones);
+  return { ...(await packed('tts-ha', sources, options)), sources_: sources };
+}
+
 /**
- * What a packager types, on the lab's repository and sources: `bundle keygen` once, `bundle create`.
+ * The same for any shipped manifest.
+ * @param name manifests/NAME.yaml
  * @throws LabError with the command's output
  */
-export async function packager(options: PackagerOptions = {}): Promise<PackedBundle> {
+export async function packed(
+  name: string,
+  sources: Readonly<Record<string, LabSource>>,
+  options: PackagerOptions = {},
+): Promise<PackedBundle> {
   const repository = await labRepository();
-  const sources = await labSources(options.clones);
   const image = await collectorImage();
-  const commits = [sources.haproxy.commit, sources.keepalived.commit];
+  const commits = Object.values(sources).map((source) => source.commit);
   const work = join(LAB, 'demo', hashOf([repository.identity, ...commits]).slice(0, 12));
   await mkdir(work, { recursive: true });
   const served = await serveRepository(repository);
   try {
-    const manifest = await labManifest(repository, served.url, sources, work);
+    const manifest = await labManifest(name, repository, served.url, sources, work);
     const keys = join(work, 'keys', 'packager');
     if (!(await exists(`${keys}.key.pem`))) await bundle(['keygen', '--out', keys], true);
     const startMs = performance.now();
@@ -72,14 +83,7 @@ export async function packager(options: PackagerOptions = {}): Promise<PackedBun
     const createMs = performance.now() - startMs;
     const created = Created.parse(JSON.parse(text));
     const publicKey = `${keys}.pub.pem`;
-    return {
-      ...created,
-      work,
-      publicKey,
-      fingerprint: await fingerprintOf(publicKey),
-      sources_: sources,
-      createMs,
-    };
+    return { ...created, work, publicKey, fingerprint: await fingerprintOf(publicKey), createMs };
   } finally {
     await served.close();
   }
