@@ -82,9 +82,11 @@ const WrittenValue = z.discriminatedUnion(
 export const ValueDeclaration = WrittenValue.superRefine((declared, context) => {
   if (declared.type === 'integer' && declared.min > declared.max)
     context.addIssue({ code: 'custom', path: ['max'], message: 'is less than min' });
-  if (!('default' in declared) || declared.default === undefined) return;
-  const parsed = valueSchema(declared).safeParse(declared.default);
-  for (const issue of parsed.error?.issues ?? [])
+  // What the type alone allows has been checked; these narrow it further.
+  const narrowed = { integer: whole, choice: Word, duration: Duration } as const;
+  if (!(declared.type in narrowed) || !('default' in declared) || declared.default === undefined) return;
+  if (!narrowed[declared.type as keyof typeof narrowed].safeParse(declared.default).success) return;
+  for (const issue of valueSchema(declared).safeParse(declared.default).error?.issues ?? [])
     context.addIssue({ code: 'custom', path: ['default'], message: issue.message });
 });
 export type ValueDeclaration = z.infer<typeof WrittenValue>;
