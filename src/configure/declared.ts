@@ -168,7 +168,7 @@ function checkOf(component: string, id: string, check: DeclaredCheck, fill: (tex
     component,
     id,
     argv: argvOf(check.command, fill),
-    ...(check.expect === undefined ? {} : { expect: check.expect }),
+    ...(check.expect === undefined ? {} : { expect: fill(check.expect) }),
     timeoutMs,
   };
 }

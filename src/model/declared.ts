@@ -71,10 +71,10 @@ const Check = z.union(
   [
     /** Something listens there; also what a firewall must let in, unless it is loopback. */
     strict({ listen: ListenAddress, timeout: Duration.optional() }),
-    /** Exits 0, and its output holds `expect` where given. */
+    /** Exits 0, and its output holds `expect` (filled in as well) where given. */
     strict({
       command: Program,
-      expect: z.string().min(1).max(200).optional(),
+      expect: Word.max(200, 'must have at most 200 characters').optional(),
       timeout: Duration.optional(),
     }),
   ],
@@ -242,7 +242,15 @@ function commandProblems(declared: ManifestConfiguration): CrossProblem[] {
             path: ['checks', index, 'listen'],
             message,
           }))
-        : inWords(['checks', index, 'command'], check.command),
+        : [
+            ...inWords(['checks', index, 'command'], check.command),
+            ...(check.expect === undefined
+              ? []
+              : inWords(['checks', index, 'expect'], [check.expect]).map((problem) => ({
+                  ...problem,
+                  path: ['checks', index, 'expect'],
+                }))),
+          ],
     ),
     ...inWords(['version'], declared.version ?? []),
   ];

@@ -44,7 +44,7 @@ const CACHE = BundledConfiguration.parse({
   ],
   checks: [
     { listen: '{{bind}}:{{port}}', timeout: '5s' },
-    { command: ['/usr/local/bin/ask', '-p', '{{port}}'], expect: 'PONG' },
+    { command: ['/usr/local/bin/ask', '-p', '{{port}}'], expect: 'PONG {{label}}' },
   ],
   version: ['/usr/local/bin/cache', '--version'],
 });
@@ -121,6 +121,7 @@ password hunter2-hunter2
       ['cache-1', 'listen', 5000],
       ['cache-2', 'command', 10_000],
     ]);
+    expect(checks[2]).toMatchObject({ argv: ['/usr/local/bin/ask', '-p', '7000'], expect: 'PONG main' });
     expect(status.versions[0]?.argv).toEqual(['/usr/local/bin/cache', '--version']);
     expect(firewall).toEqual([{ kind: 'tcp', address: '0.0.0.0', port: 7000, why: 'clients of cache' }]);
     expect(rendered().firewall).toEqual([]);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
 import { ROOT } from '../lab/paths.js';
-import { redisSource } from '../lab/sources.js';
+import { folderSource, redisSource } from '../lab/sources.js';
 import { carry, chain, DESK, nodeFacts, statusOf, type } from '../lab/walk/operator.js';
 import type { PackedBundle } from '../lab/walk/packager.js';
 import { packed } from '../lab/walk/packager.js';
@@ -16,28 +16,16 @@ import { packed } from '../lab/walk/packager.js';
  */
 
 const NODE = 'cache1';
+const BEAT_NODE = 'beat1';
+const BEAT = join(ROOT, 'test', 'e2e', 'beat');
 const PASSWORD = 'Zk3-not-a-real-one-9Q';
 
 let folder: string;
-let bundle: PackedBundle;
 let lab: Lab;
-let text: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'airbundle-redis-'));
-  // A local clone of upstream instead of Debian's source package: AIRBUNDLE_TEST_SOURCES=FOLDER.
-  bundle = await packed(
-    'redis',
-    { redis: await redisSource(process.env['AIRBUNDLE_TEST_SOURCES']) },
-    { quiet: true },
-  );
-  lab = await startLab({ nodes: [NODE] });
-  const shipped = await readFile(join(ROOT, 'manifests', 'sites', 'redis.yaml'), 'utf8');
-  text = shipped.replaceAll('10.20.0.31', lab.nodes[NODE]?.address ?? '').replace('2GiB', '64MiB');
-  await mkdir(join(folder, 'site'));
-  await writeFile(join(folder, 'site', 'site.yaml'), text);
-  await writeFile(join(folder, 'site', 'redis.secret'), `${PASSWORD}\n`, { mode: 0o600 });
-  await carry(lab, NODE, bundle, join(folder, 'site'));
+  folder = await mkdtemp(join(tmpdir(), 'airbundle-other-'));
+  lab = await startLab({ nodes: [NODE, BEAT_NODE] });
 });
 
 afterAll(async () => {
@@ -45,28 +33,48 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-const sh = async (command: string): Promise<string> => {
-  const done = await lab.exec(NODE, ['sh', '-c', command]);
+const shOn = async (node: string, command: string): Promise<string> => {
+  const done = await lab.exec(node, ['sh', '-c', command]);
   return `${done.stdout}${done.stderr}`.trim();
 };
 
-/** As a client of the network would, with the password. */
-const redis = (words: string): Promise<string> =>
-  sh(
-    `REDISCLI_AUTH='${PASSWORD}' /usr/local/bin/redis-cli -h ${lab.nodes[NODE]?.address ?? ''} -p 6379 ${words}`,
-  );
+const writeSiteOn = (node: string, site: string) =>
+  lab.exec(node, ['sh', '-c', `cat > ${DESK}/site.yaml`], { input: site });
 
-const again = (extra = '') =>
-  type(lab, NODE, bundle, `bundle install . --site ${DESK}/site.yaml --node ${NODE} ${extra}`);
-
-const writeSite = (site: string) => lab.exec(NODE, ['sh', '-c', `cat > ${DESK}/site.yaml`], { input: site });
-
-const identity = () =>
-  sh(
-    'stat -c "%i %Y" /usr/local/bin/redis-server; sha256sum /usr/local/bin/redis-server; systemctl show -p MainPID redis',
-  );
+const installAgain = (node: string, bundle: PackedBundle, extra = '') =>
+  type(lab, node, bundle, `bundle install . --site ${DESK}/site.yaml --node ${node} ${extra}`);
 
 describe('software that only its manifest describes', () => {
+  let bundle: PackedBundle;
+  let text: string;
+
+  beforeAll(async () => {
+    // A local clone of upstream instead of Debian's source package: AIRBUNDLE_TEST_SOURCES=FOLDER.
+    const redis = await redisSource(process.env['AIRBUNDLE_TEST_SOURCES']);
+    bundle = await packed('redis', { redis }, { quiet: true });
+    const shipped = await readFile(join(ROOT, 'manifests', 'sites', 'redis.yaml'), 'utf8');
+    text = shipped.replaceAll('10.20.0.31', lab.nodes[NODE]?.address ?? '').replace('2GiB', '64MiB');
+    await mkdir(join(folder, 'site'));
+    await writeFile(join(folder, 'site', 'site.yaml'), text);
+    await writeFile(join(folder, 'site', 'redis.secret'), `${PASSWORD}\n`, { mode: 0o600 });
+    await carry(lab, NODE, bundle, join(folder, 'site'));
+  });
+
+  const sh = (command: string): Promise<string> => shOn(NODE, command);
+  const again = (extra = '') => installAgain(NODE, bundle, extra);
+  const writeSite = (site: string) => writeSiteOn(NODE, site);
+
+  /** As a client of the network would, with the password. */
+  const redis = (words: string): Promise<string> =>
+    sh(
+      `REDISCLI_AUTH='${PASSWORD}' /usr/local/bin/redis-cli -h ${lab.nodes[NODE]?.address ?? ''} -p 6379 ${words}`,
+    );
+
+  const identity = () =>
+    sh(
+      'stat -c "%i %Y" /usr/local/bin/redis-server; sha256sum /usr/local/bin/redis-server; systemctl show -p MainPID redis',
+    );
+
   it('is built and started by the stock commands, on a closed node without a compiler', async () => {
     const before = await nodeFacts(lab, NODE);
     expect([before.tools, before.routes]).toEqual([[], '']);
@@ -130,5 +138,45 @@ describe('software that only its manifest describes', () => {
     expect(done.stderr).toMatch(/site\.yaml:\d+:5: unknown key "maxMemry"; did you mean "maxMemory"\?/);
     expect(done.stderr).toContain('components.redis.maxMemory: is missing');
     expect(await identity()).toBe(before);
+  });
+});
+
+describe('software that reads its configuration again, and tests it', () => {
+  let bundle: PackedBundle;
+  const site = (every: number): string =>
+    `airbundle-site: 1\nname: beat\nnodes: [{ name: ${BEAT_NODE}, address: ${lab.nodes[BEAT_NODE]?.address ?? ''}, interface: eth0 }]\ncomponents: { beat: { every: ${String(every)} } }\n`;
+  const pid = () => shOn(BEAT_NODE, 'systemctl show -p MainPID beat');
+
+  beforeAll(async () => {
+    const source = await folderSource(join(BEAT, 'source'), join(folder, 'beat.git'), 'v1.0');
+    bundle = await packed('beat', { beat: source }, { manifests: BEAT, quiet: true });
+    await mkdir(join(folder, 'beat-site'));
+    await writeFile(join(folder, 'beat-site', 'site.yaml'), site(7));
+    await carry(lab, BEAT_NODE, bundle, join(folder, 'beat-site'));
+    const done = await type(lab, BEAT_NODE, bundle, chain(bundle, BEAT_NODE));
+    expect(done.exitCode, `${done.stdout}\n${done.stderr}`).toBe(0);
+  });
+
+  it('is reloaded, not restarted, by a change of a file that it declares so', async () => {
+    const before = await pid();
+    expect(await shOn(BEAT_NODE, '/usr/local/sbin/beat ask')).toBe('every 7');
+    await writeSiteOn(BEAT_NODE, site(9));
+    const done = await installAgain(BEAT_NODE, bundle, '-y');
+    expect(done.exitCode, `${done.stdout}\n${done.stderr}`).toBe(0);
+    expect(done.stdout).toContain('reload beat.service');
+    expect(await shOn(BEAT_NODE, '/usr/local/sbin/beat ask')).toBe('every 9');
+    expect(await pid()).toBe(before);
+  });
+
+  it('keeps what runs when it refuses the new file itself', async () => {
+    const before = await pid();
+    await writeSiteOn(BEAT_NODE, site(500));
+    const done = await installAgain(BEAT_NODE, bundle, '-y');
+    expect(done.exitCode).toBe(6);
+    expect(done.stderr).toContain('beat: every 500 is more than 100');
+    expect(await shOn(BEAT_NODE, 'grep every /etc/beat/beat.conf; /usr/local/sbin/beat ask')).toBe(
+      'every 9\nevery 9',
+    );
+    expect(await pid()).toBe(before);
   });
 });

@@ -166,3 +166,9 @@ export const redisSource = async (clones?: string): Promise<LabSource> =>
   clones === undefined
     ? debianSource(await debianSources(['redis']), 'redis')
     : cloneIn(path.resolve(clones), 'redis');
+
+/** A folder as a repository of its own, with one commit and a tag. @param bare where it is made */
+export const folderSource = async (folder: string, bare: string, ref: string): Promise<LabSource> => {
+  await run(['sh', path.join(SCRIPTS, 'import.sh'), folder, bare, ref]);
+  return sourceOf(bare, ref, `folder ${folder}`);
+};

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { attempt } from '../docker.js';
 import { LabError } from '../errors.js';
-import { ROOT } from '../paths.js';
 import type { LabRepository } from '../repository.js';
 import type { LabSource } from '../sources.js';
 
@@ -12,7 +11,8 @@ const GENHASH = '/usr/local/bin/genhash';
 /**
  * A shipped manifest with only its origins turned to the lab: repository, key, sources and their
  * versions. Packages, build commands, files and configuration stay as they are shipped.
- * @param name such as `tts-ha`: manifests/NAME.yaml, and its templates in manifests/NAME/
+ * @param name such as `tts-ha`: NAME.yaml, and its templates in NAME/
+ * @param manifests the folder of these; the shipped one is manifests/
  * @param repositoryUrl where `repository` is served
  * @param sources by the name of the component
  * @param folder where the manifest is written
@@ -20,13 +20,14 @@ const GENHASH = '/usr/local/bin/genhash';
  */
 export async function labManifest(
   name: string,
+  manifests: string,
   repository: LabRepository,
   repositoryUrl: string,
   sources: Readonly<Record<string, LabSource>>,
   folder: string,
 ): Promise<string> {
-  const document = parseDocument(await readFile(join(ROOT, 'manifests', `${name}.yaml`), 'utf8'));
-  document.commentBefore = ` manifests/${name}.yaml with the origins of the lab.`;
+  const document = parseDocument(await readFile(join(manifests, `${name}.yaml`), 'utf8'));
+  document.commentBefore = ` ${name}.yaml with the origins of the lab.`;
   document.setIn(['repositories', 0, 'url'], repositoryUrl);
   document.setIn(
     ['keys', 0],
@@ -37,7 +38,7 @@ export async function labManifest(
     const source = sources[component.name];
     if (source === undefined)
       throw new LabError(
-        `the lab has no source of ${component.name}, which manifests/${name}.yaml wants`,
+        `the lab has no source of ${component.name}, which ${name}.yaml wants`,
         'mend test/lab/sources.ts',
       );
     const { url, ref, version, commit } = source;
@@ -48,7 +49,7 @@ export async function labManifest(
   }
   const path = join(folder, `${name}.yaml`);
   await writeFile(path, document.toString());
-  await cp(join(ROOT, 'manifests', name), join(folder, name), { recursive: true }).catch((error: unknown) => {
+  await cp(join(manifests, name), join(folder, name), { recursive: true }).catch((error: unknown) => {
     // A manifest without templates has no folder.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   });

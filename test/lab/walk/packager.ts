@@ -37,6 +37,8 @@ export interface PackedBundle extends z.infer<typeof Created> {
 export interface PackagerOptions {
   /** A folder with clones of the real upstreams; Debian's sources otherwise. */
   readonly clones?: string;
+  /** The folder of the manifest and its templates; default: the shipped ones. */
+  readonly manifests?: string;
   /** Lines of the product's own progress; default: this process's stderr. */
   readonly quiet?: boolean;
 }
@@ -54,7 +56,7 @@ export async function packager(
 
 /**
  * The same for any shipped manifest.
- * @param name manifests/NAME.yaml
+ * @param name NAME.yaml in the folder of manifests
  * @throws LabError with the command's output
  */
 export async function packed(
@@ -69,7 +71,8 @@ export async function packed(
   await mkdir(work, { recursive: true });
   const served = await serveRepository(repository);
   try {
-    const manifest = await labManifest(name, repository, served.url, sources, work);
+    const manifests = options.manifests ?? join(ROOT, 'manifests');
+    const manifest = await labManifest(name, manifests, repository, served.url, sources, work);
     const keys = join(work, 'keys', 'packager');
     if (!(await exists(`${keys}.key.pem`))) await bundle(['keygen', '--out', keys], true);
     const startMs = performance.now();
