@@ -18,6 +18,8 @@ export interface RunOptions {
   /** Every line of stdout and stderr as it comes. */
   readonly onLine?: (line: string) => void;
   readonly signal?: AbortSignal;
+  /** In a process group of its own: Ctrl-C in a terminal does not reach it. For cleaning up. */
+  readonly detached?: boolean;
 }
 
 export interface RunResult {
@@ -51,6 +53,7 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
     ...(options.uid === undefined ? {} : { uid: options.uid }),
     ...(options.gid === undefined ? {} : { gid: options.gid }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.detached === undefined ? {} : { detached: options.detached }),
   });
   if (options.onLine !== undefined) {
     eachLine(child.stdout, options.onLine);

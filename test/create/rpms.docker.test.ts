@@ -112,14 +112,30 @@ describe('collectRpms', () => {
       stream,
       now: () => performance.now(),
     });
-    return { manifest: manifest(), manifestDir: folder, lock: undefined, store, reporter, env, ...given };
+    return {
+      manifest: manifest(),
+      manifestDir: folder,
+      lock: undefined,
+      store,
+      cacheDir: path.join(folder, 'store'),
+      reporter,
+      env,
+      ...given,
+    };
   };
   const lockOf = (rpms: readonly LockedRpm[] = collected.rpms): Lock => ({
     airbundleLock: 1,
     requested: requestOf(manifest()),
     rpms: [...rpms],
     sources: [],
-    runtime: { origin: 'npm:x@1.0.0', version: '1.0.0', sha256: Sha256.parse('0'.repeat(64)), sizeBytes: 0 },
+    runtime: {
+      origin: 'npm:x@1.0.0',
+      version: '1.0.0',
+      pinned: '',
+      path: '',
+      sha256: Sha256.parse('0'.repeat(64)),
+      sizeBytes: 0,
+    },
   });
   const first = (): LockedRpm => collected.rpms[0] ?? expect.fail('nothing was collected');
   const requestsDuring = async (work: () => Promise<unknown>): Promise<string[]> => {
