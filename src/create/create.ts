@@ -316,6 +316,7 @@ async function collect(
         }),
       ),
   ]);
+  await store.touch([...rpms.value.rpms, ...sources.value, runtime.value].map(({ sha256 }) => sha256));
   return {
     lock: {
       airbundleLock: 1,

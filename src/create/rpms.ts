@@ -146,7 +146,7 @@ export async function collectRpms(request: CollectRequest): Promise<Collected> {
       try {
         return done(await prove(examiner, pinned));
       } catch (error) {
-        if (pinned === newest || !(error instanceof BundleError) || error.code !== 'CLOSURE_BROKEN')
+        if (pinned === newest || !(error instanceof BundleError) || !SET_PROBLEMS.includes(error.code))
           throw error;
         reporter.warn(
           'the set is not complete with the versions of the old lock: all RPMs are resolved anew',
@@ -162,6 +162,9 @@ export async function collectRpms(request: CollectRequest): Promise<Collected> {
     },
   );
 }
+
+/** What versions that do not go together may end in. */
+const SET_PROBLEMS = ['CLOSURE_BROKEN', 'RPM_TWO_VERSIONS', 'PACKAGE_MISSING'];
 
 /** yum in its container, with what stays the same from call to call. */
 interface Yum {

@@ -11,8 +11,10 @@ import { ownedName, removeAbandoned } from './owner.js';
 /** Everything that was fetched, under its SHA-256: RPMs, exported sources, the runtime. */
 export interface Store {
   has(sha256: Sha256): Promise<boolean>;
-  /** There, with these very bytes. Marks it as used; a damaged entry is one to fetch again, which mends it. */
+  /** There, with these very bytes. A damaged entry is one to fetch again, which mends it. */
   intact(sha256: Sha256): Promise<boolean>;
+  /** Says that they were used now: "bundle cache prune" goes by it. */
+  touch(sha256s: readonly Sha256[]): Promise<void>;
   /** Where the entry is, or would be; read-only. */
   path(sha256: Sha256): string;
   /**
@@ -65,10 +67,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       } catch {
         return false;
       }
-      if (hash.digest('hex') !== sha256) return false;
-      // "bundle cache prune" goes by it. Another user's cache may be read-only for us: no matter.
-      await utimes(file, new Date(), new Date()).catch(() => undefined);
-      return true;
+      return hash.digest('hex') === sha256;
+    },
+    async touch(sha256s) {
+      const now = new Date();
+      // Another user's cache may be read-only for us: no matter.
+      for (const sha256 of sha256s) await utimes(pathOf(sha256), now, now).catch(() => undefined);
     },
     async put(bytes, expected) {
       // At once: what a child wrote and nobody has begun to read when it exits, Node throws away (child_process, flushStdio).

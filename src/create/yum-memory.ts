@@ -51,6 +51,7 @@ export async function openYumMemory(
     const temporary = path.join(cacheDir, 'tmp', ownedName('yum'));
     try {
       await mkdir(folder, { recursive: true });
+      await mkdir(path.dirname(temporary), { recursive: true });
       await write(temporary);
       await rename(temporary, file);
     } catch {
@@ -61,7 +62,7 @@ export async function openYumMemory(
   };
   const known = await readSeeds(seedsFile);
   const seeds: Seed[] = [];
-  for (const seed of known) if (await store.has(seed.sha256)) seeds.push(seed);
+  for (const seed of known) if (await store.intact(seed.sha256)) seeds.push(seed);
   const hasMetadata = await access(metadataFile).then(
     () => true,
     () => false,
