@@ -133,13 +133,7 @@ describe('every command and option', () => {
   });
 
   it('has an example in its --help', () => {
-    for (const [name] of commands) {
-      const program = ['cli.js', 'installer.cjs'].find((file) =>
-        commandsOf(join(folder, 'build', file)).has(name),
-      );
-      const help = execFileSync(process.execPath, [join(folder, 'build', program ?? ''), name, '--help']);
-      expect(help.toString()).toMatch(/Example:\n {2}(?:bundle|airbundle) /);
-    }
+    for (const { help } of commands.values()) expect(help).toMatch(/Example:\n {2}(?:bundle|airbundle) /);
   });
 });
 
@@ -175,6 +169,6 @@ describe('the man page', () => {
       encoding: 'utf8',
     });
     expect(made.stderr).toBe('');
-    expect(made.stdout).toContain('SYNOPSIS');
+    expect(made.stdout).toContain('Trusted keys.');
   });
 });

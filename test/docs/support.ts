@@ -26,6 +26,8 @@ export interface Command {
   readonly options: ReadonlyMap<string, boolean>;
   /** How many arguments stand beside the options. */
   readonly arguments: number;
+  /** The text itself. */
+  readonly help: string;
 }
 
 /** What a built program says that it takes, by `--help`. */
@@ -44,7 +46,7 @@ export function commandsOf(program: string): Map<string, Command> {
       for (const match of text.matchAll(/^ {2}(?:(-\w), )?(--[a-z-]+)( <\S+>)?/gm))
         for (const word of [match[1], match[2]])
           if (word !== undefined) options.set(word, match[3] !== undefined);
-      return [name, { name, options, arguments: [...usage.matchAll(/<\w+>/g)].length }];
+      return [name, { name, options, arguments: [...usage.matchAll(/<\w+>/g)].length, help: text }];
     }),
   );
 }
