@@ -98,6 +98,10 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
       offset: offsetOf(document, [...issue.path, key], true),
     }));
   }
+  if (issue.code === 'invalid_union' && issue.input !== undefined && issue.errors.length > 0)
+    return nearestForm(issue.errors).flatMap((inner) =>
+      locate(document, { ...inner, path: [...issue.path, ...inner.path] }),
+    );
   const path = issue.path.map(String).join('.');
   return [
     {
@@ -107,10 +111,18 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
   ];
 }
 
+/** Of the forms that a value may have, the problems of the one that it comes closest to. */
+function nearestForm(forms: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] {
+  const weight = (issues: readonly z.core.$ZodIssue[]): number =>
+    issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0);
+  return [...forms].sort((a, b) => weight(a) - weight(b))[0] ?? [];
+}
+
 function wording(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_type' && issue.expected === 'string' && typeof issue.input === 'number')
     return 'must be text: put it in quotes (YAML reads 7.10 as the number 7.1)';
-  if (issue.code === 'invalid_type' && issue.input === undefined) return 'is missing';
+  if ((issue.code === 'invalid_type' || issue.code === 'invalid_union') && issue.input === undefined)
+    return 'is missing';
   return issue.message;
 }
 

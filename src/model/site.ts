@@ -81,7 +81,7 @@ const GrpcService = z
 
 const HttpPath = z
   .string()
-  .regex(/^\/[A-Za-z0-9._~/?=&-]*$/, 'must be an absolute HTTP path of plain characters')
+  .regex(/^\/[A-Za-z0-9._~/?=-]*$/, 'must be an absolute HTTP path of plain characters')
   .max(200, 'must have at most 200 characters');
 
 const count = (low: number, high: number) => {

@@ -3,3 +3,4 @@
  * because machines are noisy.
  */
 await import('./pack.js');
+await import('./install.js');
