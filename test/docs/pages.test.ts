@@ -83,7 +83,7 @@ describe('the decisions', () => {
     const list = read(`${folder}/README.md`);
     for (const file of files) {
       expect(list).toContain(`[${file.slice(0, 4)}](${file})`);
-      expect(read(`${folder}/${file}`)).toMatch(new RegExp(`^# ${file.slice(0, 4)}: `));
+      expect(read(`${folder}/${file}`)).toMatch(new RegExp(`^# ${file.slice(0, 4)}:? `));
     }
     expect(new Set(files.map((file) => file.slice(0, 4))).size).toBe(files.length);
   });
