@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parse as parseYaml } from 'yaml';
 import { target } from '../../src/model/layout.js';
 import { path as configured } from '../../src/configure/paths.js';
 import { pages, read, ROOT, shellBlocksOf } from './support.js';
@@ -72,6 +73,28 @@ describe('docs/reference/files.md', () => {
   it.each(Object.entries({ ...target, ...configured }))('has the path of %s', (_, path) => {
     // A folder is named by itself or as the beginning of what lies in it.
     expect(page).toContain(path);
+  });
+});
+
+describe('the references of what a person writes', () => {
+  /** Every key of the shipped files, whatever its depth. */
+  function keysIn(value: unknown): string[] {
+    if (Array.isArray(value)) return value.flatMap(keysIn);
+    if (typeof value !== 'object' || value === null) return [];
+    return Object.entries(value).flatMap(([key, below]) => [key, ...keysIn(below)]);
+  }
+
+  it.each([
+    ['docs/reference/manifest.md', 'manifests'],
+    ['docs/reference/site.md', 'manifests/sites'],
+  ])('%s has every key that the files in %s use', (page, folder) => {
+    const files = readdirSync(join(ROOT, folder)).filter((name) => name.endsWith('.yaml'));
+    expect(files.length).toBeGreaterThan(0);
+    const keys = new Set(files.flatMap((name) => keysIn(parseYaml(read(join(folder, name))))));
+    const text = read(page);
+    expect([...keys].filter((key) => !new RegExp(`[\`.\\s]${key}(?:\\[\\])?[\`.:\\s]`).test(text))).toEqual(
+      [],
+    );
   });
 });
 
