@@ -40,10 +40,17 @@ module.exports = {
     },
     {
       name: 'review-only-reads',
-      comment: 'review verifies and inspects with model and host alone',
+      comment: 'review verifies and inspects with model and host alone; create and install may ask it to',
       severity: 'error',
       from: { path: '^src/review/' },
       to: { path: '^src/', pathNot: ['^src/(review|model|host)/', '^src/(errors|report)\\.ts$'] },
+    },
+    {
+      name: 'review-reads-through-the-host',
+      comment: 'review takes a ReadHost, which cannot write or run; it opens and starts nothing by itself',
+      severity: 'error',
+      from: { path: '^src/review/' },
+      to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|path)$' },
     },
     {
       name: 'host-knows-no-flow',

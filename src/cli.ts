@@ -8,9 +8,14 @@ import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js'
 import type { CreateResult } from './create/create.js';
 import { createBundle, lockManifest } from './create/create.js';
 import { keygen } from './create/keys.js';
+import type { SignResult } from './create/sign-folder.js';
+import { signFolder } from './create/sign-folder.js';
 import { defaultCacheDirectory } from './create/store.js';
+import { localHost } from './host/local.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
+import { reviewCommands } from './review-commands.js';
+import { releaseWords } from './review/verify.js';
 
 /** The folder of the package: src/ when run from source, build/ when built. */
 const packageFolder = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -64,6 +69,17 @@ function program(): Command {
     .option('--force', 'replace a bundle of the same name that has other bytes')
     .addHelpText('after', '\nExample:\n  bundle create manifests/tts-ha.yaml --key keys/packager.key.pem')
     .action(runCreate);
+  commonOptions(root.command('sign'))
+    .description("add one more signer's signature to a folder whose files agree with its checksums")
+    .argument('<folder>', 'the folder of the bundle')
+    .requiredOption('--key <file>', 'the signing key that "bundle keygen" made')
+    .option('--passphrase-file <file>', "the key's passphrase, on the first line of this file")
+    .addHelpText(
+      'after',
+      '\nExample:\n  bundle sign dist/tts-ha-1.0.1-el7.x86_64 --key keys/security.key.pem',
+    )
+    .action(runSign);
+  reviewCommands(root, { host: localHost, trustStore: false });
   return root;
 }
 
@@ -160,6 +176,37 @@ async function runCreate(manifest: string, options: CreateOptions): Promise<void
   } finally {
     reporter.close();
   }
+}
+
+async function runSign(
+  folder: string,
+  options: CommonOptions & { readonly key: string; readonly passphraseFile?: string },
+): Promise<void> {
+  const reporter = reporterFor(options, process.env);
+  try {
+    const signed = await signFolder(localHost(), {
+      folder,
+      keyPath: options.key,
+      ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+      reporter,
+    });
+    print(options.output === 'json' ? `${JSON.stringify(signed, null, 2)}\n` : describeSigned(signed));
+  } finally {
+    reporter.close();
+  }
+}
+
+function describeSigned(signed: SignResult): string {
+  const { checksums, digest, state } = signed;
+  return [
+    `${state === 'same' ? 'was signed by this key already' : 'signed'}: ${releaseWords(checksums)}`,
+    `  checksums    sha256 ${digest}   the signature is over this file`,
+    ...checksums.files.map((file) => `  sha256       ${file.sha256}  ${file.name}`),
+    `  key id       ${signed.keyId}`,
+    `  fingerprint  ${formatFingerprint(signed.fingerprint)}`,
+    `  signature    ${signed.signaturePath}`,
+    '',
+  ].join('\n');
 }
 
 function describe(result: CreateResult): string {

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { CommanderError } from 'commander';
 import { BundleError, describeError, EXIT, exitCodeOf } from './errors.js';
 import type { ExitCode } from './errors.js';
+import { plainLines } from './model/plain.js';
 import type { LogFormat, Reporter } from './report.js';
 import { createReporter } from './report.js';
 
@@ -68,7 +69,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
       process.stderr.write(
         `${JSON.stringify({ kind: 'error', ...(error instanceof Error ? errorFields(error) : { message: String(error) }) })}\n`,
       );
-    else process.stderr.write(`${describeError(error).join('\n')}\n`);
+    else process.stderr.write(`${plainLines(describeError(error).join('\n'))}\n`);
     return exitCodeOf(error);
   }
 }

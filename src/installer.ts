@@ -8,6 +8,7 @@ import type { InstallRequest, InstallResult } from './install/install.js';
 import { install } from './install/install.js';
 import { planToJson, renderPlan } from './install/render.js';
 import { readStatus, renderStatus } from './install/status.js';
+import { reviewCommands } from './review-commands.js';
 
 interface InstallOptions extends CommonOptions {
   readonly key?: string;
@@ -59,6 +60,7 @@ function program(): Command {
         options.output === 'json' ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status),
       );
     });
+  reviewCommands(root, { host: localHost, trustStore: true });
   return root;
 }
 

@@ -3,10 +3,10 @@ import type { Hash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { untrustedError } from '../errors.js';
+import { startHasher } from '../host/hasher.js';
 import type { Member } from '../model/contents.js';
 import type { Sha256 } from '../model/grammar.js';
 import { BLOCK_BYTES, paddingBytes, trailerBytes, ustarHeader } from '../model/ustar.js';
-import { startHasher } from './pack-hasher.js';
 import { unwritable, writeAll } from './store.js';
 
 /** A member and the file that holds its bytes. */

@@ -32,8 +32,11 @@ export interface Host {
   run(argv: Argv, options?: RunOptions): Promise<RunResult>;
   /** undefined when there is no such file. */
   read(path: string): Promise<Buffer | undefined>;
-  /** A regular file's bytes in pieces of at most 1 MiB; links are not followed. */
-  chunks(path: string): AsyncIterable<Buffer>;
+  /**
+   * A regular file's bytes in pieces of at most 1 MiB; links are not followed.
+   * @param buffer each piece is read into the one that it gives; otherwise into a fresh one
+   */
+  chunks(path: string, buffer?: () => Promise<Buffer>): AsyncIterable<Buffer>;
   /** A new file that must not exist yet. */
   create(path: string, options: WriteOptions): Promise<OpenFile>;
   lstat(path: string): Promise<FileFacts | undefined>;
@@ -63,3 +66,6 @@ export interface Host {
   /** An exclusive lock held by this process until `release`, or until it dies. undefined: somebody holds it. */
   lock(path: string): Promise<{ release(): Promise<void> } | undefined>;
 }
+
+/** What looking at a bundle takes: nothing that writes, nothing that runs. */
+export type ReadHost = Pick<Host, 'lstat' | 'list' | 'read' | 'chunks' | 'sha256' | 'realpath'>;

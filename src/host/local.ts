@@ -69,10 +69,10 @@ export function localHost(): Host {
   return {
     run: runClean,
     read: (path) => fs.readFile(path).catch(missing),
-    async *chunks(path) {
+    async *chunks(path, buffer) {
       const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
       try {
-        yield* chunks(handle);
+        yield* chunks(handle, buffer);
       } finally {
         await handle.close();
       }
@@ -150,12 +150,15 @@ export function localHost(): Host {
   };
 }
 
-/** Reads a file from where it stands, in pieces of at most 1 MiB; each piece is a fresh buffer. */
-async function* chunks(handle: fs.FileHandle): AsyncGenerator<Buffer> {
+const freshBuffer = (): Promise<Buffer> => Promise.resolve(Buffer.allocUnsafe(COPY_BYTES));
+
+/** Reads a file from where it stands, in pieces of at most 1 MiB. */
+async function* chunks(handle: fs.FileHandle, buffer = freshBuffer): AsyncGenerator<Buffer> {
   for (;;) {
-    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(COPY_BYTES), 0, COPY_BYTES);
+    const piece = await buffer();
+    const { bytesRead } = await handle.read(piece, 0, Math.min(piece.length, COPY_BYTES), null);
     if (bytesRead === 0) return;
-    yield buffer.subarray(0, bytesRead);
+    yield piece.subarray(0, bytesRead);
   }
 }
 

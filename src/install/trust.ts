@@ -1,124 +1,13 @@
-import type { KeyObject } from 'node:crypto';
-import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { refusedError, untrustedError } from '../errors.js';
-import type { Host } from '../host/host.js';
+import { refusedError } from '../errors.js';
 import type { Checksums } from '../model/checksums.js';
-import { MAX_CHECKSUMS_BYTES, parseChecksums, stemOf } from '../model/checksums.js';
-import { Sha256 } from '../model/grammar.js';
-import { folder, target } from '../model/layout.js';
-import {
-  fingerprint,
-  keyId,
-  MAX_SIGNATURE_BYTES,
-  parsePublicKey,
-  verifySignature,
-} from '../model/signature.js';
+import type { Sha256 } from '../model/grammar.js';
 import type { Receipt } from './receipt.js';
 
-export interface TrustedKey {
-  readonly keyId: string;
-  readonly fingerprint: string;
-  readonly pem: string;
-  readonly key: KeyObject;
-}
-
-/** The keys in the trust store. @throws BundleError exit 4 when one cannot be read */
-export async function trustStore(host: Host): Promise<TrustedKey[]> {
-  const names = (await host.list(target.trust)).filter((name) => name.endsWith('.pem'));
-  return Promise.all(
-    names.map(async (name) => {
-      const path = join(target.trust, name);
-      return readKey((await host.read(path))?.toString('utf8') ?? '', path);
-    }),
-  );
-}
-
-export function readKey(pem: string, where: string): TrustedKey {
-  const key = parsePublicKey(pem, where);
-  return { key, pem, keyId: keyId(key), fingerprint: fingerprint(key) };
-}
-
-export interface Verified {
-  readonly checksums: Checksums;
-  /** SHA-256 of X.sha256: names this signed bundle. */
-  readonly digest: Sha256;
-  readonly signedBy: TrustedKey;
-}
-
-/**
- * Reads X.sha256 and proves who signed it, from keys that are trusted already. The payload is not opened.
- * @param directory the bundle's folder
- * @throws BundleError exit 4, or 2 when it is no bundle folder
- */
-export async function verifyChecksums(
-  host: Host,
-  directory: string,
-  trusted: readonly TrustedKey[],
-): Promise<Verified> {
-  const names = (await host.list(directory)).filter((name) => name.endsWith('.sha256'));
-  const [name] = names;
-  if (name === undefined || names.length > 1)
-    throw untrustedError({
-      code: 'NO_BUNDLE',
-      message:
-        name === undefined
-          ? 'there is no bundle here: no .sha256 file'
-          : `there are several bundles here: ${names.join(', ')}`,
-      where: directory,
-      hint: 'Give the folder that "bundle create" made, with its four files.',
-    });
-  const path = join(directory, name);
-  const size = (await host.lstat(path))?.sizeBytes ?? 0;
-  if (size > MAX_CHECKSUMS_BYTES)
-    throw untrustedError({
-      code: 'BAD_CHECKSUMS',
-      message: `${String(size)} bytes are too many for a checksum file`,
-      where: path,
-    });
-  const bytes = (await host.read(path)) ?? Buffer.alloc(0);
-  const stem = name.slice(0, -'.sha256'.length);
-  const signedBy = await signerOf(host, directory, stem, bytes, trusted);
-  const checksums = parseChecksums(bytes.toString('utf8'), path);
-  if (stemOf(checksums) !== stem)
-    throw untrustedError({
-      code: 'RENAMED',
-      message: `the file is named ${name}, but its first line says ${stemOf(checksums)}`,
-      where: path,
-      hint: 'Give the files their own names again.',
-    });
-  return { checksums, digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')), signedBy };
-}
-
-/** The first trusted key whose signature is there and right: the file's name comes from the key, never from the folder. */
-async function signerOf(
-  host: Host,
-  directory: string,
-  stem: string,
-  bytes: Uint8Array,
-  trusted: readonly TrustedKey[],
-): Promise<TrustedKey> {
-  const looked: string[] = [];
-  for (const key of trusted) {
-    const path = join(directory, folder.signature(stem, key.keyId));
-    const facts = await host.lstat(path);
-    const signature =
-      facts?.kind === 'file' && facts.sizeBytes <= MAX_SIGNATURE_BYTES ? await host.read(path) : undefined;
-    if (signature !== undefined && verifySignature(bytes, signature, key.key)) return key;
-    looked.push(`${path}: ${facts === undefined ? 'not there' : 'not a signature of this file by this key'}`);
-  }
-  throw untrustedError({
-    code: 'BAD_SIGNATURE',
-    message:
-      trusted.length === 0 ? 'no key is trusted on this node yet' : 'no trusted key has signed this bundle',
-    where: directory,
-    details: looked,
-    hint:
-      trusted.length === 0
-        ? 'The first installation is: sh install.sh --key packager.pub.pem --fingerprint F …'
-        : 'The folder is damaged, or another key signed it. Copy it again from its origin; ask the packager for the fingerprint of the key.',
-  });
-}
+/* Keys and signatures are review's: what verifies a bundle is the same on every machine. */
+export type { TrustedKey } from '../review/keys.js';
+export { readKey, trustStore } from '../review/keys.js';
+export type { Verified } from '../review/signed.js';
+export { verifyChecksums } from '../review/signed.js';
 
 /**
  * An older release, or another bundle under the same number, is refused; going back is `rollback`.

@@ -3,6 +3,7 @@ import { untrustedError } from '../errors.js';
 import { BundlePath, GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
 import { Fingerprint } from './manifest.js';
 import { Nevra } from './nevra.js';
+import { plain } from './plain.js';
 
 const Argv = z.array(z.string().min(1)).min(1);
 
@@ -90,7 +91,10 @@ export function parseContents(text: string, where: string): Contents {
     code: 'BAD_CONTENTS',
     message: 'bundle.json does not have the form that this version reads',
     where,
-    details: parsed.error.issues.slice(0, 10).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
+    // A message quotes the keys that it does not know, and bundle.json may be anybody's.
+    details: parsed.error.issues
+      .slice(0, 10)
+      .map((issue) => plain(`${issue.path.join('.')}: ${issue.message}`).slice(0, 500)),
     hint: 'It was made by another version of airbundle: use the install.sh that came with it.',
   });
 }

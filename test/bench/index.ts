@@ -4,3 +4,4 @@
  */
 await import('./pack.js');
 await import('./install.js');
+await import('./verify.js');

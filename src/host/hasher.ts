@@ -3,7 +3,8 @@ import { Sha256 } from '../model/grammar.js';
 
 /*
  * SHA-256 of the whole payload in a second thread, while the main one hashes the members: each byte of
- * a bundle is hashed twice, and both would otherwise wait for each other (test/bench/pack.ts).
+ * a bundle is hashed twice, and both would otherwise wait for each other (test/bench/). Packing and
+ * verifying both use it; it runs on Node 16.
  */
 
 /** Buffers that both threads see; a slot is free again when its promise resolves. */
