@@ -133,7 +133,7 @@ describe('every command and option', () => {
   });
 
   it('has an example in its --help', () => {
-    for (const { help } of commands.values()) expect(help).toMatch(/Example:\n {2}(?:bundle|airbundle) /);
+    for (const { help } of commands.values()) expect(help).toMatch(/Examples?:\n {2}(?:bundle|airbundle) /);
   });
 });
 
