@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'create install keygen lock plan status --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'create inspect install keygen lock plan sign status verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -35,17 +35,20 @@ _airbundle() {
     -*)
       case $command in
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --key --passphrase-file --out --force -h --help' -- "$word")) ;;
+        inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run -h --help' -- "$word")) ;;
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file -h --help' -- "$word")) ;;
         lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache -h --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
+        sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
+        verify) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
       esac
       ;;
     *)
       case $command in
-        create | lock) COMPREPLY=($(compgen -f -- "$word")) ;;
-        install | plan) COMPREPLY=($(compgen -d -- "$word")) ;;
+        create | inspect | lock | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        install | plan | sign) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;
   esac
