@@ -60,6 +60,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     (word, index) => word === '--log-format=json' || (word === '--log-format' && argv[index + 1] === 'json'),
   );
   overrideExit(program);
+  ignoreLostReaders();
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? (process.exitCode as ExitCode) : EXIT.done;
@@ -72,6 +73,14 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     else process.stderr.write(`${plainLines(describeError(error).join('\n'))}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** A reader that is gone (a closed terminal, `| head`) must not end the work half way. */
+function ignoreLostReaders(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', () => {
+      // EPIPE, EIO: nobody listens any more.
+    });
 }
 
 /** Commander has printed its own message; those from option parsers have not been. */

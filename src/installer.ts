@@ -9,6 +9,7 @@ import { install } from './install/install.js';
 import { planToJson, renderPlan } from './install/render.js';
 import { readStatus, renderStatus } from './install/status.js';
 import { reviewCommands } from './review-commands.js';
+import { printable } from './report.js';
 
 interface InstallOptions extends CommonOptions {
   readonly key?: string;
@@ -52,12 +53,17 @@ function program(): Command {
     .action(async (directory: string, options: InstallOptions) => runInstall(directory, options, true));
   commonOptions(root.command('status'))
     .description('versions, services, VIPs, backends, and files that were changed since')
-    .addHelpText('after', '\nExample:\n  airbundle status -o json')
+    .addHelpText(
+      'after',
+      '\nExit code 0 also when something is wrong: it is listed under "problems".\n\nExample:\n  airbundle status -o json',
+    )
     .action(async (options: CommonOptions) => {
       requireRoot();
       const status = await readStatus(localHost());
       process.stdout.write(
-        options.output === 'json' ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status),
+        options.output === 'json'
+          ? `${JSON.stringify(status, null, 2)}\n`
+          : renderStatus(status).split('\n').map(printable).join('\n'),
       );
     });
   reviewCommands(root, { host: localHost, trustStore: true });
@@ -112,7 +118,13 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
     runId: `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${String(process.pid)}`,
     interrupted: () => interrupted,
     confirm: async (plan, facts) => {
-      if (options.output === 'text') process.stdout.write(renderPlan(plan, facts, options.verbose === true));
+      if (options.output === 'text')
+        process.stdout.write(
+          renderPlan(plan, facts, options.verbose === true)
+            .split('\n')
+            .map(printable)
+            .join('\n'),
+        );
       if (dryRun || options.yes === true) return true;
       if (process.stdin.isTTY && process.stdout.isTTY) return ask('Go on? [y/N] ');
       throw usageError({

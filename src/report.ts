@@ -51,6 +51,18 @@ interface Running {
   saidMs: number;
 }
 
+/**
+ * Text of other programs (a build, a service, a medium) without what a terminal would obey: control
+ * characters, escape sequences, and the marks that turn the direction of text.
+ */
+export function printable(text: string): string {
+  return text.replace(ESCAPES, '').replaceAll('\t', ' ').replace(CONTROLS, '\uFFFD');
+}
+
+/** CSI and OSC sequences (ECMA-48), whole, so that colours leave nothing behind. */
+const ESCAPES = new RegExp('\u001B(?:\\[[0-?]*[ -/]*[@-~]|\\][^\u0007\u001B]*(?:\u0007|\u001B\\\\)?)', 'g');
+const CONTROLS = new RegExp('[\u0000-\u001F\u007F-\u009F\u200E\u200F\u202A-\u202E\u2066-\u2069]', 'g');
+
 /** Runs `work` as a step: done with its result's words, failed with its error's first line. */
 export async function inStep<T>(
   reporter: Reporter,
@@ -104,7 +116,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   const say = (kind: 'info' | 'warn', text: string): void => {
     if (options.quiet && kind === 'info') return;
     if (options.format === 'json') event(kind, { text });
-    else line(kind === 'warn' ? `${paint('33', 'warning:')} ${text}` : text);
+    else line(kind === 'warn' ? `${paint('33', 'warning:')} ${printable(text)}` : printable(text));
   };
 
   return {
@@ -136,7 +148,7 @@ export function createReporter(options: ReporterOptions): Reporter {
         if (options.format === 'json') event(kind, { id, title, text, elapsedMs });
         else if (!options.quiet || kind === 'fail') {
           const mark = kind === 'done' ? paint('32', '✓') : paint('31', '✗');
-          line(`  ${mark} ${title}${text === '' ? '' : `: ${text}`}  (${seconds(elapsedMs)})`);
+          line(`  ${mark} ${title}${text === '' ? '' : `: ${printable(text)}`}  (${seconds(elapsedMs)})`);
         }
       };
       return {
@@ -145,7 +157,7 @@ export function createReporter(options: ReporterOptions): Reporter {
           changed();
         },
         note(text) {
-          entry.note = text;
+          entry.note = printable(text);
           changed();
         },
         done(result = '') {

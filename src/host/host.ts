@@ -1,4 +1,4 @@
-import type { Argv, RunOptions, RunResult } from './process.js';
+import type { Argv, LoggedOptions, LoggedResult, RunOptions, RunResult } from './process.js';
 
 /** What lstat tells of one path. */
 export interface FileFacts {
@@ -17,6 +17,11 @@ export interface WriteOptions {
   readonly gid?: number;
 }
 
+export interface CopyOptions extends WriteOptions {
+  /** What the copy must have. */
+  readonly sha256?: string;
+}
+
 export interface OpenFile {
   write(bytes: Uint8Array): Promise<void>;
   /** Modes set, closed; not synced: what is staged is staged again after a power cut. */
@@ -28,8 +33,13 @@ export interface OpenFile {
  * environment never reaches a child.
  */
 export interface Host {
-  /** Runs in the clean environment plus `env`. */
+  /** Runs in the clean environment plus `env`, in a session of its own: Ctrl-C does not reach it. */
   run(argv: Argv, options?: RunOptions): Promise<RunResult>;
+  /**
+   * The same with its output appended to a file, which only root reads. It ends with the command itself:
+   * what the command left running does not hold it up.
+   */
+  runLogged(argv: Argv, log: string, options?: LoggedOptions): Promise<LoggedResult>;
   /** undefined when there is no such file. */
   read(path: string): Promise<Buffer | undefined>;
   /**
@@ -45,17 +55,25 @@ export interface Host {
   /** SHA-256 of a regular file; undefined when there is none. Links are not followed. */
   sha256(path: string): Promise<string | undefined>;
   realpath(path: string): Promise<string | undefined>;
+  /** What a symbolic link says; undefined when there is none. */
+  readlink(path: string): Promise<string | undefined>;
   /** Makes it, or gives the one that is there these permissions. */
   makeDirectory(path: string, options: WriteOptions): Promise<void>;
-  /** Makes it and its parents, root's and 0755, where they are missing; false when it was there, which is left as it is. */
-  ensureDirectory(path: string): Promise<boolean>;
+  /**
+   * Makes it and its parents, root's and 0755, where they are missing; what is there is left as it is.
+   * @returns the directories that were made, the outermost first
+   */
+  ensureDirectory(path: string): Promise<readonly string[]>;
+  /** Removes an empty directory; false when it is not empty or not there. */
+  removeDirectory(path: string): Promise<boolean>;
   /** Temporary file in the same directory, fsync, SELinux label, rename, fsync of the directory. */
   writeDurable(path: string, bytes: string | Uint8Array, options: WriteOptions): Promise<void>;
   /**
    * The same from another file, hashed while it is copied; links are not followed.
-   * @returns the SHA-256 of what was written
+   * @param options with `sha256`, other bytes are not put in place
+   * @returns the SHA-256 of what was read
    */
-  copyDurable(from: string, path: string, options: WriteOptions): Promise<string>;
+  copyDurable(from: string, path: string, options: CopyOptions): Promise<string>;
   /** Makes `path` a symbolic link to `to`, over whatever was there. */
   linkDurable(path: string, to: string): Promise<void>;
   appendDurable(path: string, text: string): Promise<void>;

@@ -4,7 +4,7 @@ import { constants, promises as fs } from 'node:fs';
 import { dirname, basename, join } from 'node:path';
 import type { FileFacts, Host, WriteOptions } from './host.js';
 import type { Argv, RunOptions } from './process.js';
-import { run } from './process.js';
+import { run, runLogged } from './process.js';
 
 /** The environment of every child on the target: no variable of the caller gets through. */
 export const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -21,7 +21,7 @@ const LOCK_CONFLICT = 75;
 /** This machine. Only the entries make one. */
 export function localHost(): Host {
   const runClean = (argv: Argv, options: RunOptions = {}): ReturnType<Host['run']> =>
-    run(argv, { cwd: '/', ...options, env: { ...CLEAN_ENVIRONMENT, ...options.env } });
+    run(argv, { cwd: '/', detached: true, ...options, env: { ...CLEAN_ENVIRONMENT, ...options.env } });
 
   /** EL7 without SELinux has no restorecon; where it is disabled the command does nothing. */
   const label = async (path: string, like: string): Promise<void> => {
@@ -52,14 +52,13 @@ export function localHost(): Host {
   const intoTemporary = async (
     path: string,
     options: WriteOptions,
-    fill: (handle: fs.FileHandle) => Promise<void>,
+    fill: (handle: fs.FileHandle) => Promise<boolean>,
   ): Promise<void> => {
-    const temporary = join(dirname(path), `.${basename(path)}.airbundle-${String(process.pid)}`);
+    const temporary = temporaryName(path);
     await fs.rm(temporary, { force: true });
     const handle = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      await fill(handle);
-      await settle(handle, temporary, path, options);
+      if (await fill(handle)) await settle(handle, temporary, path, options);
     } finally {
       await handle.close();
       await fs.rm(temporary, { force: true });
@@ -68,6 +67,8 @@ export function localHost(): Host {
 
   return {
     run: runClean,
+    runLogged: (argv, log, options = {}) =>
+      runLogged(argv, log, { cwd: '/', ...options, env: { ...CLEAN_ENVIRONMENT, ...options.env } }),
     read: (path) => fs.readFile(path).catch(missing),
     async *chunks(path, buffer) {
       const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -95,6 +96,11 @@ export function localHost(): Host {
     list: async (path) => ((await fs.readdir(path).catch(missing)) ?? []).sort(),
     sha256: hashFile,
     realpath: (path) => fs.realpath(path).catch(missing),
+    readlink: (path) =>
+      fs.readlink(path).catch((error: unknown) => {
+        if (codeOf(error) === 'EINVAL') return undefined;
+        missing(error);
+      }),
     async makeDirectory(path, options) {
       await fs.mkdir(dirname(path), { recursive: true, mode: 0o755 });
       await fs.mkdir(path).catch((error: unknown) => {
@@ -105,29 +111,45 @@ export function localHost(): Host {
     },
     ensureDirectory: async (path) => {
       const first = await fs.mkdir(path, { recursive: true, mode: 0o755 });
-      return first !== undefined;
+      const made: string[] = [];
+      if (first === undefined) return made;
+      for (let one = path; one.length >= first.length; one = dirname(one)) made.unshift(one);
+      return made;
     },
+    removeDirectory: (path) =>
+      fs.rmdir(path).then(
+        () => true,
+        (error: unknown) => {
+          if (['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EEXIST', 'EBUSY'].includes(codeOf(error) ?? ''))
+            return false;
+          throw error;
+        },
+      ),
     writeDurable: (path, bytes, options) =>
       intoTemporary(path, options, async (handle) => {
         await handle.writeFile(bytes);
+        return true;
       }),
     async copyDurable(from, path, options) {
       const hash = createHash('sha256');
       const source = await fs.open(from, constants.O_RDONLY | constants.O_NOFOLLOW);
+      let sha256 = '';
       try {
         await intoTemporary(path, options, async (handle) => {
           for await (const chunk of chunks(source)) {
             hash.update(chunk);
             await writeAll(handle, chunk);
           }
+          sha256 = hash.digest('hex');
+          return options.sha256 === undefined || options.sha256 === sha256;
         });
       } finally {
         await source.close();
       }
-      return hash.digest('hex');
+      return sha256;
     },
     async linkDurable(path, to) {
-      const temporary = join(dirname(path), `.${basename(path)}.airbundle-${String(process.pid)}`);
+      const temporary = temporaryName(path);
       await fs.rm(temporary, { force: true });
       await fs.symlink(to, temporary);
       await fs.rename(temporary, path);
@@ -148,6 +170,14 @@ export function localHost(): Host {
     chown: (path, uid, gid) => fs.chown(path, uid, gid),
     lock: holdLock,
   };
+}
+
+/**
+ * Always the same name: only the holder of the lock writes, and what a killed run left is written over
+ * by the next one.
+ */
+function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.airbundle-new`);
 }
 
 const freshBuffer = (): Promise<Buffer> => Promise.resolve(Buffer.allocUnsafe(COPY_BYTES));

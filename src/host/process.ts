@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { promises as fs } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { PassThrough } from 'node:stream';
 import { execa } from 'execa';
@@ -18,6 +19,8 @@ export interface RunOptions {
   /** Every line of stdout and stderr as it comes. */
   readonly onLine?: (line: string) => void;
   readonly signal?: AbortSignal;
+  /** In a session of its own, without a terminal: signals for this process's group do not reach it. */
+  readonly detached?: boolean;
 }
 
 export interface RunResult {
@@ -51,6 +54,7 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
     ...(options.uid === undefined ? {} : { uid: options.uid }),
     ...(options.gid === undefined ? {} : { gid: options.gid }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.detached === undefined ? {} : { detached: options.detached }),
   });
   if (options.onLine !== undefined) {
     eachLine(child.stdout, options.onLine);
@@ -73,6 +77,96 @@ function inputOf(options: RunOptions): { input: Buffer } | { inputFile: string }
   if (options.input !== undefined) return { input: Buffer.from(options.input) };
   if (options.inputFile !== undefined) return { inputFile: options.inputFile };
   return { stdin: 'ignore' };
+}
+
+export interface LoggedOptions extends Omit<RunOptions, 'input' | 'onLine' | 'signal' | 'detached'> {
+  /** The last line of the log, now and then. */
+  readonly onNote?: (line: string) => void;
+  /** Asked now and then; true ends the command. */
+  readonly stop?: () => boolean;
+}
+
+export interface LoggedResult extends RunResult {
+  readonly stopped: boolean;
+}
+
+const LOG_POLL_MS = 250;
+const LOG_TAIL_BYTES = 16 * 1024;
+
+/**
+ * Runs a command with both outputs in a file; `stdout` of the result holds the file's last 16 KiB. There
+ * is no pipe, so neither much output nor a daemon that keeps it open matters.
+ */
+export async function runLogged(argv: Argv, log: string, options: LoggedOptions = {}): Promise<LoggedResult> {
+  const [file, ...args] = argv;
+  const output = await fs.open(log, 'a', 0o600);
+  const handle = await fs.open(log, 'r');
+  const before = (await handle.stat()).size;
+  const tail = async (): Promise<string> => {
+    const { size } = await handle.stat();
+    const from = Math.max(before, size - LOG_TAIL_BYTES);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(LOG_TAIL_BYTES), 0, LOG_TAIL_BYTES, from);
+    return buffer.toString('utf8', 0, bytesRead);
+  };
+  const stdin = options.inputFile === undefined ? undefined : await fs.open(options.inputFile, 'r');
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const startedMs = performance.now();
+    let stopped = false;
+    let timedOut = false;
+    const ended = await new Promise<Pick<RunResult, 'exitCode' | 'signal' | 'startError'>>((resolve) => {
+      const child = spawn(file, args, {
+        env: { ...(options.env ?? {}) },
+        detached: true,
+        stdio: [stdin?.fd ?? 'ignore', output.fd, output.fd],
+        ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+        ...(options.uid === undefined ? {} : { uid: options.uid }),
+        ...(options.gid === undefined ? {} : { gid: options.gid }),
+      });
+      timer = setInterval(() => {
+        stopped ||= options.stop?.() === true;
+        timedOut ||= options.timeoutMs !== undefined && performance.now() - startedMs > options.timeoutMs;
+        if ((stopped || timedOut) && child.pid !== undefined) endGroup(child.pid);
+        if (options.onNote !== undefined) noteLastLine(tail, options.onNote);
+      }, LOG_POLL_MS);
+      child.on('error', (error: NodeJS.ErrnoException) => {
+        resolve({ exitCode: null, signal: undefined, startError: error.code ?? error.message });
+      });
+      child.on('exit', (exitCode, signal) => {
+        resolve({ exitCode, signal: signal ?? undefined, startError: undefined });
+      });
+    });
+    return { ...ended, stdout: await tail(), stderr: '', timedOut, stopped };
+  } finally {
+    clearInterval(timer);
+    await stdin?.close();
+    await output.close();
+    await handle.close();
+  }
+}
+
+/** The whole process group that a detached child leads. */
+function endGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch {
+    // It has just ended.
+  }
+}
+
+function noteLastLine(tail: () => Promise<string>, onNote: (line: string) => void): void {
+  tail().then(
+    (text) => {
+      const line = text
+        .trimEnd()
+        .split(/[\r\n]+/)
+        .pop();
+      if (line !== undefined && line !== '') onNote(line);
+    },
+    () => {
+      // The command has ended and the log is closed.
+    },
+  );
 }
 
 /** A running command whose stdout is a stream of bytes; `end` resolves when it has ended. */

@@ -1,7 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { Configuration } from '../configure/types.js';
-import type { BundleError } from '../errors.js';
-import { stepError, untrustedError } from '../errors.js';
+import { BundleError, EXIT, stepError, untrustedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledRpm, Contents } from '../model/contents.js';
@@ -13,14 +12,16 @@ import { inStep } from '../report.js';
 import type { Built } from './build.js';
 import { buildComponent, buildFolders, endProcessesOf } from './build.js';
 import { runCheck } from './checks.js';
-import { applyConfiguration } from './configuration.js';
-import type { Journal } from './journal.js';
+import { applyConfiguration, refreshAgain } from './configuration.js';
+import type { Journal, UnitBefore, Unsettled } from './journal.js';
 import type { Plan, PlanStep } from './plan.js';
 import { commandScript } from './plan.js';
 import type { Facts } from './probe.js';
 import type { InstalledFile, InstalledLink } from './receipt.js';
+import type { RpmRun } from './rpm.js';
 import { installPackages, ownerOf, requirePackages } from './rpm.js';
-import { applyServices, restoreServices } from './services.js';
+import { applyServices, releaseServices, restoreServices } from './services.js';
+import { systemError } from './system-error.js';
 import type { TrustedKey } from './trust.js';
 import type { Changes } from './undo.js';
 import { trackChanges } from './undo.js';
@@ -36,6 +37,8 @@ export interface ApplyRequest {
   readonly takeOver: boolean;
   readonly runId: string;
   readonly journal: Journal;
+  /** What killed runs left; undoing this run undoes them too. */
+  readonly unsettled: Unsettled;
   readonly reporter: Reporter;
   readonly now: () => number;
   /** True once somebody asked to stop (Ctrl-C, SIGTERM): the next step does not begin. */
@@ -56,7 +59,7 @@ export interface Applied {
  */
 export async function apply(host: Host, request: ApplyRequest): Promise<Applied> {
   const { plan, journal } = request;
-  const changes = trackChanges(host, journal, request.runId);
+  const changes = trackChanges(host, journal, request.runId, request.unsettled);
   const built: Built[] = [];
   const placed: { files: InstalledFile[]; links: InstalledLink[] } = { files: [], links: [] };
   let begun: PlanStep | undefined;
@@ -64,12 +67,7 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
   try {
     for (const step of plan.steps) {
       begun = step;
-      if (request.interrupted())
-        throw stepError({
-          code: 'INTERRUPTED',
-          message: 'stopped as asked',
-          where: `before step ${step.id}`,
-        });
+      if (request.interrupted()) throw stopped(`before step ${step.id}`);
       await journal.record({ event: 'step-start', step: step.id, data: journalData(step) });
       await inStep(request.reporter, step.id, step.title, (line) =>
         perform(host, request, step, changes, built, placed, line),
@@ -78,20 +76,26 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
     }
     begun = undefined;
     warnings.push(...(await check(host, request)));
+    if (request.interrupted()) throw stopped('before the receipt was written');
   } catch (error) {
     const step = begun?.id ?? 'check';
-    await journal.record({
-      event: 'step-failed',
-      step,
-      reason: error instanceof Error ? error.message : String(error),
-    });
+    // The disk may be full, which must not keep anything from being undone.
+    await journal
+      .record({ event: 'step-failed', step, reason: error instanceof Error ? error.message : String(error) })
+      .catch(() => undefined);
     const undone = await undo(host, request, changes, begun);
-    await journal.record({ event: 'undone', step });
+    await journal.record({ event: 'undone', step, problems: undone.problems }).catch(() => undefined);
     throw withUndone(error, step, undone);
   } finally {
-    await cleanUp(host, plan);
+    await cleanUp(host, plan).catch((error: unknown) => {
+      request.reporter.warn(`build folders are left in ${target.build}: ${String(error)}`);
+    });
   }
   return { ...placed, warnings };
+}
+
+function stopped(where: string): BundleError {
+  return stepError({ code: 'INTERRUPTED', message: 'stopped as asked', where });
 }
 
 function journalData(step: PlanStep): unknown {
@@ -110,7 +114,7 @@ async function perform(
 ): Promise<void> {
   switch (step.kind) {
     case 'trust': {
-      await host.makeDirectory(target.trust, { mode: 0o755 });
+      await changes.makeDirectory(target.trust, { mode: 0o755 });
       const path = join(target.trust, `${request.key.keyId}.pem`);
       await changes.keep(path);
       await host.writeDurable(path, request.key.pem, { mode: 0o644 });
@@ -123,7 +127,7 @@ async function perform(
       await applyRpms(host, request, step, line);
       return;
     case 'users':
-      for (const user of step.users) await addUser(host, user.name, user.home, user.shell);
+      for (const user of step.users) await addUser(host, user, request.facts.groups.has(user.name));
       return;
     case 'build': {
       const made = await Promise.all(
@@ -137,7 +141,7 @@ async function perform(
                 host,
                 job,
                 join(stagedFolder(request), job.component.source.path),
-                request.facts.cpus,
+                { jobs: request.facts.cpus, stop: request.interrupted },
                 own,
               ),
           ),
@@ -164,14 +168,15 @@ async function placeCommand(
   changes: Changes,
 ): Promise<void> {
   const staged = stagedFolder(request);
-  await host.makeDirectory(target.libexec, { mode: 0o755 });
+  await changes.makeDirectory(target.libexec, { mode: 0o755 });
   const places = [
     { from: member.runtime, to: target.runtime, mode: 0o755 },
     { from: member.installer, to: target.installer, mode: 0o644 },
   ];
   for (const { from, to, mode } of places) {
+    const sha256 = digestOf(request.contents, from);
     await changes.keep(to);
-    requireDigest(request.contents, from, await host.copyDurable(join(staged, from), to, { mode }));
+    requireDigest(from, sha256, await host.copyDurable(join(staged, from), to, { mode, sha256 }));
   }
   await changes.keep(target.command);
   await host.writeDurable(target.command, commandScript(), { mode: 0o755 });
@@ -187,15 +192,25 @@ async function applyRpms(host: Host, request: ApplyRequest, step: RpmsStep, line
   const staged = stagedFolder(request);
   const all = [...step.missing, ...step.upgrade];
   for (const rpm of all)
-    requireDigest(request.contents, rpm.path, (await host.sha256(join(staged, rpm.path))) ?? 'missing');
+    requireDigest(
+      rpm.path,
+      digestOf(request.contents, rpm.path),
+      (await host.sha256(join(staged, rpm.path))) ?? 'missing',
+    );
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
-  let done = 0;
-  const onLine = (text: string): void => {
-    if (/^Updating|^\s+\d+:|#{5}/.test(text)) done += 1;
-    line.progress({ done: Math.min(done, all.length), total: all.length, unit: 'items' });
-  };
-  await installPackages(host, paths(step.missing), false, onLine);
-  await installPackages(host, paths(step.upgrade), true, onLine);
+  const total = all.length;
+  const run = (upgrade: boolean, before: number): RpmRun => ({
+    upgrade,
+    onProgress: (done) => {
+      line.progress({ done: Math.min(before + done, total), total, unit: 'items' });
+    },
+    onWait: () => {
+      line.note('waiting for another rpm or yum to end (see: ps -C rpm,yum)');
+    },
+    stop: request.interrupted,
+  });
+  await installPackages(host, paths(step.missing), run(false, 0));
+  await installPackages(host, paths(step.upgrade), run(true, step.missing.length));
   await requirePackages(
     host,
     all.map((rpm) => rpm.nevra),
@@ -212,7 +227,7 @@ async function placeFiles(
   if (!request.takeOver) await requireUnowned(host, built);
   for (const { component, files } of built) {
     for (const file of files) {
-      await host.ensureDirectory(dirname(file.path));
+      await changes.ensureDirectory(dirname(file.path));
       await changes.keep(file.path);
       const sha256 = await host.copyDurable(file.from, file.path, { mode: file.mode });
       placed.files.push({
@@ -223,7 +238,7 @@ async function placeFiles(
       });
     }
     for (const link of component.links) {
-      await host.ensureDirectory(dirname(link.path));
+      await changes.ensureDirectory(dirname(link.path));
       await changes.keep(link.path);
       await host.linkDurable(link.path, link.to);
       placed.links.push({ component: component.name, path: link.path, to: link.to });
@@ -234,11 +249,11 @@ async function placeFiles(
 /** A file of a package is not overwritten: rpm would call it damaged, and an update would put it back. */
 async function requireUnowned(host: Host, built: readonly Built[]): Promise<void> {
   const owned: string[] = [];
-  for (const { files } of built)
-    for (const file of files) {
-      if ((await host.lstat(file.path)) === undefined) continue;
-      const owner = await ownerOf(host, file.path);
-      if (owner !== undefined) owned.push(`${file.path} belongs to ${owner}`);
+  for (const { component, files } of built)
+    for (const { path } of [...files, ...component.links]) {
+      if ((await host.lstat(path)) === undefined) continue;
+      const owner = await ownerOf(host, path);
+      if (owner !== undefined) owned.push(`${path} belongs to ${owner}`);
     }
   if (owned.length > 0)
     throw stepError({
@@ -250,10 +265,15 @@ async function requireUnowned(host: Host, built: readonly Built[]): Promise<void
     });
 }
 
-async function addUser(host: Host, name: string, home: string, shell: string): Promise<void> {
-  const result = await host.run(['useradd', '-r', '-M', '-U', '-d', home, '-s', shell, name]);
-  // 9: the name is there already.
-  if (result.exitCode === 0 || result.exitCode === 9) return;
+/** @param groupExists useradd's -U would then end with 9, as for an account that is there, and make none */
+async function addUser(
+  host: Host,
+  { name, home, shell }: { readonly name: string; readonly home: string; readonly shell: string },
+  groupExists: boolean,
+): Promise<void> {
+  const group = groupExists ? ['-g', name] : ['-U'];
+  const result = await host.run(['useradd', '-r', '-M', ...group, '-d', home, '-s', shell, name]);
+  if (result.exitCode === 0) return;
   throw stepError({
     code: 'ACCOUNT_FAILED',
     message: `useradd ${name} ${outcome(result)}`,
@@ -267,10 +287,13 @@ async function check(host: Host, request: ApplyRequest): Promise<string[]> {
   const checks = request.configuration.checks;
   if (checks.length === 0) return [];
   return inStep(request.reporter, 'check', 'check the services', async () => {
-    const results = await Promise.all(checks.map((one) => runCheck(host, one, request.now)));
+    const results = await Promise.all(
+      checks.map((one) => runCheck(host, one, request.now, request.interrupted)),
+    );
     const problems = results.flatMap((result) =>
       result.problem === undefined ? [] : [`${result.check.id}: ${result.problem}`],
     );
+    if (request.interrupted()) throw stopped('step check');
     if (problems.length > 0)
       throw stepError({
         code: 'CHECK_FAILED',
@@ -283,41 +306,67 @@ async function check(host: Host, request: ApplyRequest): Promise<string[]> {
   });
 }
 
-/** Puts back what services depend on. @returns what was done, for the message */
+interface Undone {
+  /** What was put back, in words. */
+  readonly done: readonly string[];
+  /** What was not, with what to do by hand. */
+  readonly problems: readonly string[];
+}
+
+/** Puts back what services depend on, then the services. Never throws. */
 async function undo(
   host: Host,
   request: ApplyRequest,
   changes: Changes,
   failed: PlanStep | undefined,
-): Promise<string[]> {
-  const services = request.plan.steps.find((step) => step.kind === 'services');
-  const servicesBegan = failed === undefined || failed.kind === 'services';
+): Promise<Undone> {
+  const { steps } = request.plan;
+  const services = steps.find((step) => step.kind === 'services');
+  const begun = failed === undefined || failed.kind === 'services' || request.unsettled.units.size > 0;
+  const before = unitsBefore(request);
+  const running = begun && services?.kind === 'services' ? services : undefined;
+
+  const problems = running === undefined ? [] : await releaseServices(host, running, before);
   const restored = await changes.restore();
-  const said = restored.length === 0 ? [] : [`put back ${String(restored.length)} files`];
-  if (!servicesBegan || services?.kind !== 'services') return said;
-  const problems = await restoreServices(host, services, request.facts.units);
-  return [...said, problems.length === 0 ? 'services are as they were' : `services: ${problems.join('; ')}`];
+  const configuration = steps.find((step) => step.kind === 'configuration');
+  problems.push(...restored.problems);
+  if (configuration?.kind === 'configuration')
+    problems.push(...(await refreshAgain(host, configuration, new Set(restored.paths))));
+  if (running !== undefined) problems.push(...(await restoreServices(host, running, before)));
+  return {
+    done: [
+      ...(restored.paths.length === 0 ? [] : [`${String(restored.paths.length)} files are as they were`]),
+      ...(running !== undefined && problems.length === 0 ? ['services are as they were'] : []),
+    ],
+    problems,
+  };
 }
 
-function withUndone(error: unknown, step: string, undone: readonly string[]): unknown {
-  const told = undone.length === 0 ? 'Nothing had to be undone.' : `Undone: ${undone.join(', ')}.`;
-  const known = asBundleError(error);
-  if (known === undefined) return error;
+/** As the first of the runs that were killed found them; otherwise as this one did. */
+function unitsBefore({
+  facts,
+  unsettled,
+}: Pick<ApplyRequest, 'facts' | 'unsettled'>): ReadonlyMap<string, Omit<UnitBefore, 'unit'>> {
+  return new Map<string, Omit<UnitBefore, 'unit'>>([...facts.units, ...unsettled.units]);
+}
+
+function withUndone(given: unknown, step: string, { done, problems }: Undone): unknown {
+  const error = systemError(given, `step ${step}`, EXIT.stepFailed);
+  if (!(error instanceof BundleError)) return error;
+  const told =
+    done.length > 0
+      ? `Undone: ${done.join(', ')}.`
+      : problems.length > 0
+        ? 'Not everything could be undone: see above.'
+        : 'Nothing had to be undone.';
   return stepError({
-    code: known.code,
-    message: known.message,
-    where: known.where ?? `step ${step}`,
-    details: known.details,
-    hint: [told, known.hint ?? 'Mend the cause and run the same command again.'].join('\n'),
-    cause: error,
+    code: error.code,
+    message: error.message,
+    where: error.where ?? `step ${step}`,
+    details: [...error.details, ...problems.map((problem) => `not undone: ${problem}`)],
+    hint: [told, error.hint ?? 'Mend the cause and run the same command again.'].join('\n'),
+    cause: given,
   });
-}
-
-function asBundleError(error: unknown): BundleError | undefined {
-  if (!(error instanceof Error)) return undefined;
-  if ('exit' in error && 'details' in error) return error as BundleError;
-  const code = 'code' in error ? String(error.code) : undefined;
-  return code === undefined ? undefined : stepError({ code, message: error.message, cause: error });
 }
 
 async function cleanUp(host: Host, plan: Plan): Promise<void> {
@@ -335,13 +384,18 @@ function stagedFolder(request: ApplyRequest): string {
   return request.staged;
 }
 
-function requireDigest(contents: Contents, path: string, actual: string): void {
-  const expected = contents.members.find((entry) => entry.path === path)?.sha256;
+function digestOf(contents: Contents, path: string): string {
+  const found = contents.members.find((entry) => entry.path === path)?.sha256;
+  if (found === undefined) throw new Error(`${path} is no member of this bundle`);
+  return found;
+}
+
+function requireDigest(path: string, expected: string, actual: string): void {
   if (expected === actual) return;
   throw untrustedError({
     code: 'STAGE_CHANGED',
-    message: `${path} changed since it was verified: SHA-256 is ${actual}, expected ${expected ?? 'none'}`,
+    message: `${path} changed since it was verified: SHA-256 is ${actual}, expected ${expected}`,
     where: target.stage,
-    hint: 'Somebody or a failing disk changed the stage. Run the command again.',
+    hint: 'Somebody or a failing disk changed the stage. Run the same command again; if it comes again, see: dmesg | tail',
   });
 }

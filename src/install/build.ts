@@ -35,47 +35,70 @@ export function buildFolders(component: string): {
   source: string;
   destdir: string;
   home: string;
+  temporary: string;
 } {
   const top = join(target.build, component);
-  return { top, source: join(top, 'source'), destdir: join(top, 'destdir'), home: join(top, 'home') };
+  const under = (name: string): string => join(top, name);
+  return {
+    top,
+    source: under('source'),
+    destdir: under('destdir'),
+    home: under('home'),
+    temporary: under('tmp'),
+  };
+}
+
+export interface BuildOptions {
+  /** For `make -j {jobs}`. */
+  readonly jobs: number;
+  /** Asked now and then; true ends the build. */
+  readonly stop: () => boolean;
 }
 
 /**
  * Builds one component as an unprivileged user and says which files it made.
  * @param sourceTar the component's verified source, readable by root only
- * @param jobs for `make -j {jobs}`
  * @throws BundleError exit 6, with the log's last lines
  */
 export async function buildComponent(
   host: Host,
   job: BuildJob,
   sourceTar: string,
-  jobs: number,
+  options: BuildOptions,
   step: Step,
 ): Promise<Built> {
   const { component, uid } = job;
   const folders = buildFolders(component.name);
   const log = `${target.log}/build-${component.name}.log`;
+  // A killed installer leaves its build running.
+  await endProcessesOf(host, uid);
   await host.remove(folders.top);
   await host.remove(log);
   await host.makeDirectory(folders.top, { mode: 0o711 });
-  for (const folder of [folders.source, folders.destdir, folders.home])
+  for (const folder of [folders.source, folders.destdir, folders.home, folders.temporary])
     await host.makeDirectory(folder, { mode: 0o700, uid, gid: uid });
 
   const command = async (argv: Argv, inputFile?: string): Promise<void> => {
     await host.append(log, `\n$ ${argv.join(' ')}\n`);
-    const result = await host.run(argv, {
+    const result = await host.runLogged(argv, log, {
       cwd: folders.source,
-      env: { HOME: folders.home },
+      // Nothing of the build stays in /tmp, and a /tmp mounted noexec does not matter.
+      env: { HOME: folders.home, TMPDIR: folders.temporary },
       uid,
       gid: uid,
       timeoutMs: COMMAND_TIMEOUT_MS,
       ...(inputFile === undefined ? {} : { inputFile }),
-      onLine: (line) => {
+      onNote: (line) => {
         step.note(line.trim().slice(0, 60));
       },
+      stop: options.stop,
     });
-    await host.append(log, `${result.stdout}${result.stderr}`);
+    if (result.stopped)
+      throw stepError({
+        code: 'INTERRUPTED',
+        message: 'stopped as asked',
+        where: `step build, component ${component.name}, ${argv.join(' ')}`,
+      });
     if (result.exitCode === 0) return;
     throw stepError({
       code: 'BUILD_FAILED',
@@ -88,14 +111,14 @@ export async function buildComponent(
 
   try {
     const fill = (word: string): string =>
-      word.replaceAll('{jobs}', String(jobs)).replaceAll('{destdir}', folders.destdir);
+      word.replaceAll('{jobs}', String(options.jobs)).replaceAll('{destdir}', folders.destdir);
     await command(['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'], sourceTar);
     for (const words of [...component.build, component.install]) await command(argvOf(words, fill));
     if (component.smoke !== undefined) await command(argvOf(component.smoke, fill));
   } finally {
     await endProcessesOf(host, uid);
   }
-  return { component, files: await collect(host, component, folders.destdir) };
+  return { component, files: await collect(host, component, folders.destdir, uid) };
 }
 
 function argvOf(words: readonly string[], fill: (word: string) => string): Argv {
@@ -106,14 +129,10 @@ function argvOf(words: readonly string[], fill: (word: string) => string): Argv 
 /** Ends everything that still runs as the build's user: from here on its files stay as they are. */
 export async function endProcessesOf(host: Host, uid: number): Promise<void> {
   for (let round = 0; round < 50; round += 1) {
-    const found = await host.run(['ps', '-o', 'pid=,stat=', '-U', String(uid)]);
-    const alive = found.stdout
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/))
-      .filter(([pid, state]) => pid !== undefined && pid !== '' && state?.startsWith('Z') === false);
-    if (alive.length === 0) return;
-    await host.run(['kill', '-KILL', ...alive.map(([pid = '']) => pid)]);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    if ((await processesOf(host, uid)).length === 0) return;
+    // As that user, "everybody" is its own processes, all in one call: nothing can fork away from it.
+    await host.run(['sh', '-c', 'kill -KILL -1'], { uid, gid: uid });
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw stepError({
     code: 'BUILD_PROCESSES',
@@ -123,11 +142,30 @@ export async function endProcessesOf(host: Host, uid: number): Promise<void> {
   });
 }
 
+/** From /proc: what cannot be started (ps) would look like "none". Zombies do nothing any more. */
+async function processesOf(host: Host, uid: number): Promise<string[]> {
+  const pids = (await host.list('/proc')).filter((name) => /^\d+$/.test(name));
+  const found: string[] = [];
+  for (const pid of pids) {
+    const status = (await host.read(`/proc/${pid}/status`).catch(() => undefined))?.toString('latin1') ?? '';
+    const uids = /^Uid:\s+(.*)$/m.exec(status)?.[1]?.split(/\s+/) ?? [];
+    if (uids.includes(String(uid)) && !/^State:\s+Z/m.test(status)) found.push(pid);
+  }
+  return found;
+}
+
 /**
  * What is under DESTDIR, against what the component declares. DESTDIR is treated as hostile: only
  * regular files without setuid, and the declared links.
+ * @param uid who built it: a hard link to somebody else's file is refused
+ * @throws BundleError exit 6 with every problem
  */
-async function collect(host: Host, component: BundledComponent, destdir: string): Promise<BuiltFile[]> {
+export async function collect(
+  host: Host,
+  component: Pick<BundledComponent, 'name' | 'files' | 'discard' | 'links'>,
+  destdir: string,
+  uid: number,
+): Promise<BuiltFile[]> {
   const bad = (message: string, details: readonly string[] = []): BundleError =>
     stepError({
       code: 'BUILD_OUTPUT',
@@ -153,6 +191,8 @@ async function collect(host: Host, component: BundledComponent, destdir: string)
       if (component.links.some((link) => link.path === path)) links.add(path);
       else if (!discarded.all.has(path)) problems.push(`${path} is a symbolic link that is not declared`);
     } else if (facts.kind !== 'file') problems.push(`${path} is neither a file nor a link`);
+    else if (facts.uid !== uid)
+      problems.push(`${path} belongs to another user: a hard link out of the build`);
     else if ((facts.mode & 0o7000) !== 0) problems.push(`${path} is setuid, setgid or sticky`);
     else if (discarded.all.has(path)) continue;
     else if (wanted.all.has(path))

@@ -16,11 +16,16 @@ export interface CheckResult {
 const INTERVAL_MS = 300;
 
 /** Asks until the check holds or its time is over. */
-export async function runCheck(host: Host, check: Check, now: () => number): Promise<CheckResult> {
+export async function runCheck(
+  host: Host,
+  check: Check,
+  now: () => number,
+  stop: () => boolean,
+): Promise<CheckResult> {
   const end = now() + check.timeoutMs;
   for (;;) {
     const { problem, warnings } = await ask(host, check);
-    if (problem === undefined || now() >= end) return { check, problem, warnings };
+    if (problem === undefined || now() >= end || stop()) return { check, problem, warnings };
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
   }
 }

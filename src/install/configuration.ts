@@ -19,11 +19,11 @@ export async function applyConfiguration(
 ): Promise<void> {
   for (const directory of step.directories) {
     if (directory.shared) {
-      await host.ensureDirectory(directory.path);
+      await changes.ensureDirectory(directory.path);
       continue;
     }
     const ids = await accountIds(host, directory.owner, directory.group);
-    await host.makeDirectory(directory.path, { mode: directory.mode, ...ids });
+    await changes.makeDirectory(directory.path, { mode: directory.mode, ...ids });
   }
   for (const file of step.files) {
     await changes.keep(file.path);
@@ -42,8 +42,24 @@ export async function applyConfiguration(
       message: said,
       where: `step configuration, ${refresh.id}`,
       details: lastLines(result),
+      hint: `See what it says: ${refresh.argv.join(' ')}; then run the same command again.`,
     });
   }
+}
+
+/** After files were put back: the system takes note of them again. Never throws. */
+export async function refreshAgain(
+  host: Host,
+  step: ConfigurationStep,
+  restored: ReadonlySet<string>,
+): Promise<string[]> {
+  const problems: string[] = [];
+  for (const { files, argv, timeoutMs, onFailure } of step.refreshes) {
+    if (!files.some((path) => restored.has(path))) continue;
+    const result = await host.run(argv, { timeoutMs });
+    if (result.exitCode !== 0 && onFailure === 'fail') problems.push(`${argv.join(' ')} ${outcome(result)}`);
+  }
+  return problems;
 }
 
 async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter): Promise<void> {

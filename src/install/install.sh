@@ -63,6 +63,7 @@ for word in "$@"; do
   previous=$word
 done
 
+# With a trusted key, the program refuses any other --key.
 if [ -z "$trusted" ]; then
   [ -n "$key" ] || fail 2 NO_TRUST 'no key is trusted on this node yet' 'add: --key packager.pub.pem --fingerprint F'
   [ -f "$key" ] || fail 2 NO_KEY "there is no key file $key" 'give the path of packager.pub.pem'
@@ -73,8 +74,6 @@ if [ -z "$trusted" ]; then
     read -r fingerprint
     set -- "$@" --fingerprint "$fingerprint"
   fi
-elif [ -n "$key" ]; then
-  fail 5 TRUST_EXISTS 'this node has a trusted key already; --key is for the first installation only' 'leave out --key and --fingerprint'
 fi
 
 # One X.sha256; a regular file, as everything that is copied.
@@ -87,13 +86,14 @@ done
 [ -n "$sums" ] || fail 4 NO_BUNDLE "there is no .sha256 file in $folder" 'copy the whole folder again'
 stem=${sums%.sha256}
 
-mkdir -p "$state"
-chmod 711 "$state"
-mkdir -p "$state/stage"
-chmod 700 "$state/stage"
-stage=$(mktemp -d "$state/stage/first.XXXXXX")
+no_stage() { fail 5 NO_STAGE "$state/stage could not be made" "see: df -h $state; findmnt -T $state"; }
+mkdir -p "$state/stage" || no_stage
+chmod 711 "$state" || no_stage
+chmod 700 "$state/stage" || no_stage
+# The process id in its name tells the program that this folder is in use.
+stage=$(mktemp -d "$state/stage/first.$$.XXXXXX") || no_stage
 trap 'rm -rf "$stage"' EXIT
-trap 'exit 130' HUP INT TERM
+trap 'echo "stopped; nothing was changed" >&2; exit 130' HUP INT TERM
 
 take() { # file, name in the stage
   if [ ! -f "$1" ] || [ -L "$1" ]; then fail 4 MISSING "$1 is missing" 'copy the whole folder again'; fi
@@ -132,10 +132,13 @@ take "$folder/install.sh" install.sh
   fail 4 BAD_CHECKSUM 'the copy is not what was signed' 'copy the folder again from its origin'
 
 mkdir "$stage/program"
-tar -x -f "$stage/$stem.tar" -C "$stage/program" runtime/node installer.cjs || fail 5 UNPACK "the program could not be unpacked in $stage"
+tar -x -f "$stage/$stem.tar" -C "$stage/program" runtime/node installer.cjs ||
+  fail 5 UNPACK "the program could not be unpacked in $stage" "see: df -h $state"
 "$stage/program/runtime/node" --version >/dev/null ||
   fail 5 NOEXEC "programs cannot be run from $stage" "is it mounted noexec? see: findmnt -T $state"
 
+# From here on Ctrl-C is the program's: it undoes what it began, and its exit code is the answer.
+trap : HUP INT TERM
 status=0
 "$stage/program/runtime/node" "$stage/program/installer.cjs" install "$stage" "$@" || status=$?
 exit "$status"

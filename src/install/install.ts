@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Configuration } from '../configure/index.js';
 import { configure } from '../configure/index.js';
-import { refusedError, untrustedError, usageError } from '../errors.js';
+import { EXIT, refusedError, untrustedError, usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
@@ -14,15 +14,18 @@ import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import type { Applied } from './apply.js';
 import { apply } from './apply.js';
-import { openJournal, unfinishedPackages } from './journal.js';
+import type { Unsettled } from './journal.js';
+import { openJournal, readUnsettled } from './journal.js';
 import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
 import { probe } from './probe.js';
 import type { Receipt, Watched } from './receipt.js';
 import { readReceipt, recipeOf, writeReceipt } from './receipt.js';
-import { installedPackages, testTransaction } from './rpm.js';
+import { installedPackages, speaksOf, testTransaction } from './rpm.js';
 import type { RpmAllowances } from './rpm-plan.js';
+import { systemError } from './system-error.js';
+import { dropOldBackups, dropOldStages } from './tidy.js';
 import type { TrustedKey, Verified } from './trust.js';
 import { readKey, requireSequence, trustStore, verifyChecksums } from './trust.js';
 import { unpack } from './unpack.js';
@@ -64,6 +67,15 @@ export interface InstallResult {
  * @throws BundleError exit 2–6
  */
 export async function install(host: Host, request: InstallRequest): Promise<InstallResult> {
+  try {
+    return await installAlone(host, request);
+  } catch (error) {
+    // What fails in a step is worded there; this is before the first of them, or the receipt after the last.
+    throw systemError(error, 'preparing the installation', EXIT.stepFailed);
+  }
+}
+
+async function installAlone(host: Host, request: InstallRequest): Promise<InstallResult> {
   await prepare(host);
   const lock = await host.lock(target.lock);
   if (lock === undefined)
@@ -75,9 +87,10 @@ export async function install(host: Host, request: InstallRequest): Promise<Inst
     });
   const stage = join(target.stage, request.runId);
   try {
+    await dropOldStages(host, request.directory);
     return await installLocked(host, request, stage);
   } finally {
-    await host.remove(stage);
+    await host.remove(stage).catch(() => undefined);
     await lock.release();
   }
 }
@@ -109,7 +122,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     known === undefined ? undefined : await planFor(host, request, known, verified, keys.isNew, receipt);
   const settled = first !== undefined && !needsPayload(first.plan);
   const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
-  const { plan, facts, configuration, siteDigest } = settled
+  const { plan, facts, configuration, siteDigest, unsettled } = settled
     ? first
     : await planFor(host, request, contents, verified, keys.isNew, receipt);
 
@@ -137,6 +150,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       digest: verified.digest,
       bundle: `${contents.name} ${contents.version}`,
       node: final.node,
+      units: [...facts.units].map(([unit, { active, enabled }]) => ({ unit, active, enabled })),
     });
   const applied = await apply(host, {
     plan: final,
@@ -148,11 +162,14 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     takeOver: request.allow.takeOver,
     runId: request.runId,
     journal,
+    unsettled,
     reporter,
     now: request.now,
     interrupted: request.interrupted,
   }).catch(async (error: unknown) => {
-    await journal.record({ event: 'end', result: request.interrupted() ? 'interrupted' : 'failed' });
+    await journal
+      .record({ event: 'end', result: request.interrupted() ? 'interrupted' : 'failed' })
+      .catch(() => undefined);
     throw error;
   });
   if (final.steps.length === 0)
@@ -170,6 +187,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   });
   await journal.record({ event: 'commit', digest: verified.digest });
   await journal.record({ event: 'end', result: 'committed' });
+  await dropOldBackups(host);
   return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
 }
 
@@ -178,27 +196,41 @@ interface Keys {
   readonly isNew: boolean;
 }
 
-/** The trust store's keys; only while it is empty, the one that was given with its fingerprint. */
+/**
+ * The trust store's keys; only while it is empty, the one that was given with its fingerprint. A key that
+ * is trusted already may be given again: the first installation's command, ended half way, is typed again.
+ */
 async function keysFor(host: Host, request: InstallRequest): Promise<Keys> {
   const stored = await trustStore(host);
-  if (stored.length > 0) {
-    if (request.key !== undefined)
-      throw refusedError({
-        code: 'TRUST_EXISTS',
-        message: 'this node has trusted keys already; --key is for the first installation only',
-        where: target.trust,
-        hint: 'Run the same command without --key and --fingerprint.',
-      });
-    return { trusted: stored, isNew: false };
-  }
+  if (stored.length > 0 && request.key === undefined) return { trusted: stored, isNew: false };
   if (request.key === undefined)
     throw usageError({
       code: 'NO_TRUST',
       message: 'no key is trusted on this node yet',
       hint: 'Add: --key packager.pub.pem --fingerprint F, with the fingerprint that the packager told you by another way than the medium.',
     });
-  const key = readKey((await host.read(request.key))?.toString('utf8') ?? '', request.key);
-  const wanted = parseFingerprint(request.fingerprint ?? '');
+  const given = await givenKey(host, request.key, request.fingerprint);
+  if (stored.length === 0) return { trusted: [given], isNew: true };
+  if (stored.some((key) => key.fingerprint === given.fingerprint)) return { trusted: stored, isNew: false };
+  throw refusedError({
+    code: 'TRUST_EXISTS',
+    message: 'this node has trusted keys already; another --key is for the first installation only',
+    where: target.trust,
+    hint: 'Run the same command without --key and --fingerprint.',
+  });
+}
+
+async function givenKey(host: Host, path: string, given: string | undefined): Promise<TrustedKey> {
+  const pem = await host.read(path);
+  if (pem === undefined)
+    throw usageError({
+      code: 'NO_KEY',
+      message: 'there is no such key file',
+      where: path,
+      hint: 'Give the path of packager.pub.pem: --key FILE',
+    });
+  const key = readKey(pem.toString('utf8'), path);
+  const wanted = parseFingerprint(given ?? '');
   if (wanted === undefined)
     throw usageError({
       code: 'NO_FINGERPRINT',
@@ -209,10 +241,10 @@ async function keysFor(host: Host, request: InstallRequest): Promise<Keys> {
     throw untrustedError({
       code: 'WRONG_FINGERPRINT',
       message: `the key has the fingerprint ${formatFingerprint(key.fingerprint)}, not the one that was given`,
-      where: request.key,
+      where: path,
       hint: 'Do not go on: ask the packager which of the two is right.',
     });
-  return { trusted: [key], isNew: true };
+  return key;
 }
 
 async function stageBundle(
@@ -258,6 +290,7 @@ interface Planned {
   readonly facts: Facts;
   readonly configuration: Configuration;
   readonly siteDigest: Sha256 | null;
+  readonly unsettled: Unsettled;
 }
 
 async function planFor(
@@ -281,6 +314,7 @@ async function planFor(
       }),
     (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
   );
+  const unsettled = await readUnsettled(host);
   const planRequest: PlanRequest = {
     contents,
     digest: verified.digest,
@@ -289,11 +323,17 @@ async function planFor(
     configuration: site.configuration,
     facts,
     receipt,
-    unfinished: await unfinishedPackages(host),
+    unsettled,
     newKey: isNewKey ? verified.signedBy : undefined,
     allow: request.allow,
   };
-  return { plan: makePlan(planRequest), facts, configuration: site.configuration, siteDigest: site.digest };
+  return {
+    plan: makePlan(planRequest),
+    facts,
+    configuration: site.configuration,
+    siteDigest: site.digest,
+    unsettled,
+  };
 }
 
 const NOTHING: Configuration = {
@@ -335,6 +375,9 @@ async function readSite(host: Host, request: InstallRequest, contents: Contents)
   const secretPath =
     site.vrrp === undefined ? undefined : join(dirname(request.site), basename(site.vrrp.secretFile));
   const secret = secretPath === undefined ? undefined : await host.read(secretPath);
+  const secretMode = secretPath === undefined ? undefined : (await host.lstat(secretPath))?.mode;
+  if (secretPath !== undefined && secretMode !== undefined && (secretMode & 0o077) !== 0)
+    request.reporter.warn(`others can read the VRRP secret: chmod 600 ${secretPath}`);
   if (secretPath !== undefined && secret === undefined)
     throw usageError({
       code: 'NO_SECRET',
@@ -369,12 +412,7 @@ async function rpmRefusals(
   const paths = [...step.missing, ...step.upgrade].map((rpm) => join(stage, rpm.path));
   const problems = await testTransaction(host, paths, step.upgrade.length > 0);
   return problems
-    .filter(
-      (line) =>
-        !accepted.some((name) =>
-          line.split(/[\s()]+/).some((word) => word === name || word.startsWith(`${name}-`)),
-        ),
-    )
+    .filter((line) => !accepted.some((name) => speaksOf(line, name)))
     .map((line) => `rpm: ${line} (--allow-conflict NAME accepts the problems of one package)`);
 }
 

@@ -11,6 +11,7 @@ import type { BundledComponent, BundledRpm, Contents } from '../model/contents.j
 import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Facts } from './probe.js';
+import type { Unsettled } from './journal.js';
 import type { Receipt } from './receipt.js';
 import { recipeOf } from './receipt.js';
 import type { RpmAllowances, RpmPlan } from './rpm-plan.js';
@@ -83,8 +84,8 @@ export interface PlanRequest {
   readonly configuration: Configuration;
   readonly facts: Facts;
   readonly receipt: Receipt | undefined;
-  /** NEVRAs of an RPM step that never ended (journal.ts). */
-  readonly unfinished: ReadonlySet<string>;
+  /** What killed runs left behind: their packages and files are worked on again, current or not. */
+  readonly unsettled: Unsettled;
   /** The key that signed is not in the trust store yet: its id and fingerprint. */
   readonly newKey: { readonly keyId: string; readonly fingerprint: string } | undefined;
   readonly allow: RpmAllowances & { readonly takeOver: boolean };
@@ -99,7 +100,7 @@ const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
 /** Contents + site + facts → steps. Pure: the same input gives the same plan. */
 export function makePlan(request: PlanRequest): Plan {
   const { contents, facts, configuration, receipt } = request;
-  const rpms = planRpms(contents.rpms, facts.installed, request.allow, request.unfinished);
+  const rpms = planRpms(contents.rpms, facts.installed, request.allow, request.unsettled.packages);
   const stale = contents.components.filter((component) => isStale(component, facts, receipt));
   const steps = [
     trustStep(request),
@@ -108,7 +109,7 @@ export function makePlan(request: PlanRequest): Plan {
     usersStep(configuration, facts),
     buildStep(stale, facts),
     filesStep(stale),
-    configurationStep(configuration, facts),
+    configurationStep(request),
   ].filter((step): step is PlanStep => step !== undefined);
   const services = servicesStep(
     configuration,
@@ -226,7 +227,7 @@ function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep |
   return {
     kind: 'build',
     id: 'build',
-    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}, side by side`,
+    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}${stale.length > 1 ? ', side by side' : ''}`,
     changes: jobs.map(
       ({ component, uid }) =>
         `${target.build}/${component.name}  from commit ${component.source.commit.slice(0, 12)}, as uid ${String(uid)} (no account), log ${target.log}/build-${component.name}.log`,
@@ -251,9 +252,14 @@ function filesStep(stale: readonly BundledComponent[]): PlanStep | undefined {
   };
 }
 
-function configurationStep(configuration: Configuration, facts: Facts): PlanStep | undefined {
+/**
+ * A file that a killed run has swapped in looks current, but nothing says that the services and the
+ * system have taken note of it: it is written again, and they follow.
+ */
+function configurationStep({ configuration, facts, unsettled }: PlanRequest): PlanStep | undefined {
+  const touched = new Set(unsettled.displaced.map((entry) => entry.path));
   const directories = configuration.directories.filter((directory) => !facts.directories.has(directory.path));
-  const files = configuration.files.filter((file) => !isCurrent(file, facts));
+  const files = configuration.files.filter((file) => !isCurrent(file, facts) || touched.has(file.path));
   if (directories.length === 0 && files.length === 0) return undefined;
   const written = new Set(files.map((file) => file.path));
   return {
@@ -328,7 +334,7 @@ function isStale(component: BundledComponent, facts: Facts, receipt: Receipt | u
   );
 }
 
-function notesOf({ configuration, facts }: PlanRequest, rpms: RpmPlan): string[] {
+function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan): string[] {
   return [
     ...rpms.newer.map(
       ({ rpm, installed }) =>
@@ -339,6 +345,9 @@ function notesOf({ configuration, facts }: PlanRequest, rpms: RpmPlan): string[]
         ? `a firewall must let in TCP ${opening.address}:${String(opening.port)} (${opening.why})`
         : `a firewall must let in IP protocol 112 (VRRP) from ${opening.from.join(', ')} (${opening.why})`,
     ),
+    ...(unsettled.displaced.length === 0 && unsettled.packages.size === 0
+      ? []
+      : ['an earlier run was ended before it was done: what it began is done again']),
     ...(facts.selinux === 'Enforcing' ? ['SELinux is enforcing: files get the label of their place'] : []),
   ];
 }

@@ -107,8 +107,12 @@ export function planRpms(
     const there = newestComparable(rpm.nevra, byName.get(rpm.nevra.name) ?? []);
     const order = there === undefined ? undefined : compareEvr(there, rpm.nevra);
     if (there === undefined || order === undefined) missing.push(rpm);
-    else if (order === 0 && unfinished.has(formatNevra(rpm.nevra))) missing.push(rpm);
-    else if (order === 0) same.push(rpm);
+    else if (order === 0 && unfinished.has(formatNevra(rpm.nevra))) {
+      // Killed between the new version and the removal of the old one: both are in the rpmdb.
+      const old = byName.get(rpm.nevra.name)?.find((nevra) => compareEvr(nevra, rpm.nevra) < 0);
+      if (old === undefined) missing.push(rpm);
+      else older.push({ rpm, installed: old });
+    } else if (order === 0) same.push(rpm);
     else if (order > 0) newer.push({ rpm, installed: there });
     else older.push({ rpm, installed: there });
   }

@@ -1,6 +1,7 @@
 import { refusedError, stepError, type BundleError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
+import { target } from '../model/layout.js';
 import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
 
@@ -42,36 +43,82 @@ export async function testTransaction(
   upgrade: boolean,
 ): Promise<string[]> {
   if (paths.length === 0) return [];
-  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', ...paths], {
+  // --replacepkgs: the packages of an unfinished step are in the database and go in again.
+  const result = await host.run(['rpm', upgrade ? '-U' : '-i', '--test', '--replacepkgs', ...paths], {
     timeoutMs: 10 * 60_000,
   });
   if (result.exitCode === 0) return [];
-  const lines = `${result.stderr}\n${result.stdout}`
-    .split('\n')
-    .map((line) => line.trim())
-    .filter(
-      (line) => line !== '' && !/^(?:error: Failed dependencies:|Preparing\.\.\.|warning: )/.test(line),
-    );
+  const lines = parseProblems(`${result.stderr}\n${result.stdout}`);
   return lines.length === 0 ? [`rpm --test ${outcome(result)}`] : lines;
 }
 
-/** @param upgrade `rpm -U` (replaces older versions) instead of `rpm -i` */
-export async function installPackages(
-  host: Host,
-  paths: readonly string[],
-  upgrade: boolean,
-  onLine: (line: string) => void,
-): Promise<void> {
-  if (paths.length === 0) return;
-  const result = await host.run(['rpm', upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths], {
-    onLine,
-  });
-  // rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS).
-  const scriptlets = `${result.stdout}\n${result.stderr}`
+/** Headings, progress, warnings; and what Debian's rpm (the lab's) says of itself. */
+const NO_PROBLEM =
+  /^(?:error: Failed dependencies:|Preparing\.\.\.|Verifying\.\.\.|warning: |#+|rpm: (?:RPM should not|However assuming))/;
+
+/** Pure: the problem lines of `rpm --test`, without headings, warnings and progress. */
+export function parseProblems(text: string): string[] {
+  const lines = text
     .split('\n')
-    .filter((line) => /scriptlet failed|^error:|unpacking of archive failed/.test(line));
-  if (result.exitCode === 0 && scriptlets.length === 0) return;
-  throw rpmFailed(`rpm ${outcome(result)}`, scriptlets.length > 0 ? scriptlets : lastLines(result));
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !NO_PROBLEM.test(line));
+  return [...new Set(lines)];
+}
+
+/** Whether a problem line speaks of a package of exactly this name, bare or as part of a NEVRA. */
+export function speaksOf(problem: string, name: string): boolean {
+  return problem
+    .split(/[\s()]+/)
+    .some((word) => word === name || /^(.+)-(?:\d+:)?[^-:]+-[^-]+$/.exec(word)?.[1] === name);
+}
+
+export interface RpmRun {
+  /** `rpm -U` (replaces older versions) instead of `rpm -i`. */
+  readonly upgrade: boolean;
+  /** How many packages rpm has begun with. */
+  readonly onProgress: (done: number) => void;
+  readonly onWait: () => void;
+  /** Asked while another rpm is waited for; a running rpm is never ended. */
+  readonly stop: () => boolean;
+}
+
+/** How long another rpm or yum may take: after a killed run, its rpm goes on alone. */
+const LOCK_WAIT_MS = 10 * 60_000;
+const LOCK_POLL_MS = 1000;
+
+/**
+ * rpm writes to a log of its own: when this process is killed, rpm goes on to its end instead of dying
+ * on a closed pipe between two packages.
+ * @throws BundleError exit 6
+ */
+export async function installPackages(host: Host, paths: readonly string[], run: RpmRun): Promise<void> {
+  if (paths.length === 0) return;
+  const log = `${target.log}/rpm-${run.upgrade ? 'upgrade' : 'install'}.log`;
+  for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
+    await host.remove(log);
+    const result = await host.runLogged(
+      ['rpm', run.upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths],
+      log,
+      {
+        onNote: (line) => {
+          const number = /^\s*(\d+):/.exec(line)?.[1];
+          if (number !== undefined) run.onProgress(Number(number));
+        },
+      },
+    );
+    const text = (await host.read(log))?.toString('utf8') ?? '';
+    if (/can't create transaction lock/.test(text) && waitedMs < LOCK_WAIT_MS && !run.stop()) {
+      run.onWait();
+      await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
+      continue;
+    }
+    // rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS).
+    const failures = text
+      .split('\n')
+      .filter((line) => /scriptlet failed|^error:|unpacking of archive failed/.test(line));
+    if (result.exitCode === 0 && failures.length === 0) return;
+    throw rpmFailed(`rpm ${outcome(result)}, log ${log}`, failures.length > 0 ? failures : lastLines(result));
+  }
 }
 
 /** Asks for each exact package: the exit code of an installation proves nothing. */

@@ -4,6 +4,7 @@ import type { Argv } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { PlanStep } from './plan.js';
 import type { UnitState } from './probe.js';
+import { readUnits } from './probe.js';
 
 type ServicesStep = Extract<PlanStep, { kind: 'services' }>;
 
@@ -18,26 +19,41 @@ export async function applyServices(host: Host, step: ServicesStep): Promise<voi
   }
 }
 
-/** Back to what ran before: files are restored already. Never throws; says what did not work. */
-export async function restoreServices(
-  host: Host,
-  step: ServicesStep,
-  before: ReadonlyMap<string, UnitState>,
-): Promise<string[]> {
+type Before = ReadonlyMap<string, Pick<UnitState, 'active' | 'enabled'>>;
+
+/**
+ * Stops and disables what did not run before: while the unit files are still there, since systemctl
+ * refuses a unit without one. Never throws; says what did not work.
+ */
+export async function releaseServices(host: Host, step: ServicesStep, before: Before): Promise<string[]> {
   const problems: string[] = [];
-  const attempt = async (argv: readonly [string, ...string[]]): Promise<void> => {
-    const result = await host.run(['systemctl', ...argv], { timeoutMs: SYSTEMCTL_TIMEOUT_MS });
-    if (result.exitCode !== 0) problems.push(`systemctl ${argv.join(' ')} ${outcome(result)}`);
-  };
-  const stopped = [...step.actions].reverse();
-  for (const { service } of stopped)
-    if (before.get(service.unit)?.active !== 'active') await attempt(['stop', service.unit]);
-  for (const { service, enable } of stopped) if (enable) await attempt(['disable', service.unit]);
-  await attempt(['daemon-reload']);
+  const now = await readUnits(
+    host,
+    step.actions.map(({ service }) => service.unit),
+  );
+  for (const { service } of [...step.actions].reverse()) {
+    if ((now.get(service.unit)?.fragment ?? '') === '') continue;
+    const { active, enabled } = before.get(service.unit) ?? { active: '', enabled: '' };
+    if (active !== 'active') problems.push(...(await attempt(host, ['stop', service.unit])));
+    if (enabled !== 'enabled') problems.push(...(await attempt(host, ['disable', service.unit])));
+  }
+  return problems;
+}
+
+/** Back to what ran before: files are restored already. Never throws; says what did not work. */
+export async function restoreServices(host: Host, step: ServicesStep, before: Before): Promise<string[]> {
+  const problems: string[] = [];
+  problems.push(...(await attempt(host, ['daemon-reload'])));
   for (const { service, action } of step.actions)
     if (before.get(service.unit)?.active === 'active' && action !== 'none')
-      await attempt(['restart', service.unit]);
+      problems.push(...(await attempt(host, ['restart', service.unit])));
   return problems;
+}
+
+async function attempt(host: Host, words: readonly string[]): Promise<string[]> {
+  const argv: Argv = ['systemctl', ...words];
+  const result = await host.run(argv, { timeoutMs: SYSTEMCTL_TIMEOUT_MS });
+  return result.exitCode === 0 ? [] : [`${argv.join(' ')} ${outcome(result)}`];
 }
 
 async function systemctl(host: Host, words: readonly string[], unit?: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { untrustedError } from '../errors.js';
+import { dirname, join } from 'node:path';
+import { untrustedError, usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { Checksums } from '../model/checksums.js';
 import { MAX_CHECKSUMS_BYTES, parseChecksums, stemOf } from '../model/checksums.js';
@@ -42,16 +42,33 @@ export interface Signature {
 /**
  * Reads X.sha256 and proves who signed it, from keys that are trusted already. The payload is not opened.
  * @param directory the bundle's folder
- * @throws BundleError exit 4
+ * @throws BundleError exit 4, or 2 when it is no folder
  */
 export async function verifyChecksums(
   host: ReadHost,
   directory: string,
   trusted: readonly TrustedKey[],
 ): Promise<Verified> {
+  await requireFolder(host, directory);
   const raw = await rawChecksums(host, directory);
   const signedBy = await signerOf(host, directory, raw, trusted);
   return { ...parseRaw(directory, raw), signedBy };
+}
+
+async function requireFolder(host: ReadHost, directory: string): Promise<void> {
+  const real = await host.realpath(directory);
+  const kind = real === undefined ? undefined : (await host.lstat(real))?.kind;
+  if (kind === 'directory') return;
+  throw usageError({
+    code: 'NO_FOLDER',
+    message:
+      kind === undefined ? 'there is no such folder' : 'this is a file; the folder of the bundle is wanted',
+    where: directory,
+    hint:
+      kind === undefined
+        ? 'Is the medium mounted? See: findmnt; ls -l'
+        : `Give the folder with all four files: ${dirname(directory)}`,
+  });
 }
 
 /** The one file in the folder whose name ends in .sha256. @throws BundleError exit 4 */

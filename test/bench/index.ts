@@ -3,5 +3,5 @@
  * because machines are noisy.
  */
 await import('./pack.js');
-await import('./install.js');
 await import('./verify.js');
+await import('./install.js');

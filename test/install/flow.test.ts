@@ -1,0 +1,218 @@
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BundleError } from '../../src/errors.js';
+import type { InstallRequest, InstallResult } from '../../src/install/install.js';
+import { install } from '../../src/install/install.js';
+import { target } from '../../src/model/layout.js';
+import { createReporter } from '../../src/report.js';
+import type { Rooted, RootedOptions } from '../host/rooted.js';
+import { rootedHost, temporaryFolder } from '../host/rooted.js';
+import type { MadeBundle } from './bundle.js';
+import { makeBundle, makeKey } from './bundle.js';
+
+const key = makeKey();
+
+/** What a CentOS 7.5 answers; the rest of the programs are not there. */
+const answer: NonNullable<RootedOptions['answer']> = ([program, ...words]) => {
+  if (program === 'rpm') return { stdout: '', exitCode: words[0] === '-qa' ? 0 : 1 };
+  if (program === 'uname') return { stdout: 'x86_64\n' };
+  if (program === 'getent') return { stdout: 'root:x:0:0::/root:/bin/sh\n' };
+  return undefined;
+};
+
+describe('the way through an installation', () => {
+  let work: string;
+  let made: MadeBundle;
+  beforeAll(async () => {
+    work = path.join(temporaryFolder(), '..', `airbundle-flow-${process.pid}`);
+    made = await makeBundle({ work, key });
+  });
+  afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+  const node = (fail?: RootedOptions['fail']): Rooted => {
+    const host = rootedHost({ answer, ...(fail === undefined ? {} : { fail }) });
+    cpSync(made.folder, path.join(host.root, 'm'), { recursive: true });
+    host.put('/key.pem', key.pem);
+    host.put('/etc/os-release', 'ID="centos"\nVERSION_ID="7"\nPRETTY_NAME="CentOS Linux 7 (Core)"\n');
+    host.put('/etc/centos-release', 'CentOS Linux release 7.5.1804 (Core)\n');
+    return host;
+  };
+  const run = (host: Rooted, given: Partial<InstallRequest> = {}): Promise<InstallResult> =>
+    install(host, {
+      directory: '/m',
+      key: '/key.pem',
+      fingerprint: key.fingerprint,
+      site: undefined,
+      node: undefined,
+      allow: { upgrade: false, protectedNames: [], takeOver: false, conflicts: [] },
+      dryRun: false,
+      reporter: createReporter({
+        format: 'text',
+        quiet: true,
+        color: false,
+        now: () => 0,
+        stream: { write: () => true },
+      }),
+      now: () => performance.now(),
+      date: () => new Date(0),
+      runId: 'run1',
+      interrupted: () => false,
+      confirm: async () => true,
+      ...given,
+    });
+  const failure = async (work_: Promise<unknown>): Promise<BundleError> => {
+    try {
+      await work_;
+    } catch (error) {
+      if (error instanceof BundleError) return error;
+      throw error;
+    }
+    throw new Error('it did not fail');
+  };
+  const names = (host: Rooted, at: string): string[] => {
+    try {
+      return readdirSync(path.join(host.root, at)).sort();
+    } catch {
+      return [];
+    }
+  };
+  /** Nothing of the bundle is anywhere; only the empty folders of the program itself may be. */
+  const untouched = (host: Rooted): void => {
+    expect(names(host, target.stage)).toEqual([]);
+    expect(names(host, '/etc')).toEqual(['centos-release', 'os-release']);
+    expect(names(host, '/usr')).not.toContain('sbin/airbundle');
+    expect(names(host, target.libexec)).toEqual([]);
+    expect(names(host, target.state)).not.toContain('receipt.json');
+  };
+
+  it('as a plan only reads', async () => {
+    const host = node();
+    const result = await run(host, { dryRun: true });
+    expect([result.outcome, result.plan.steps.map((step) => step.id)]).toEqual([
+      'planned',
+      ['trust', 'command', 'build', 'files'],
+    ]);
+    untouched(host);
+  });
+
+  it('ends without a change when the answer is no', async () => {
+    const host = node();
+    expect((await run(host, { confirm: async () => false })).outcome).toBe('declined');
+    untouched(host);
+  });
+
+  it('leaves nothing behind when the payload is damaged, wherever', async () => {
+    const file = `${made.stem}.tar`;
+    const size = readFileSync(path.join(made.folder, file)).length;
+    for (const at of [0, 200, 600, Math.floor(size / 2), size - 1]) {
+      const host = node();
+      const bytes = readFileSync(path.join(host.root, 'm', file));
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
+      writeFileSync(path.join(host.root, 'm', file), bytes);
+      expect(await failure(run(host))).toMatchObject({ code: 'BAD_PAYLOAD', exit: 4 });
+      untouched(host);
+    }
+  });
+
+  it.each<[string, Partial<InstallRequest>, string, number]>([
+    ['no key', { key: undefined }, 'NO_TRUST', 2],
+    ['a key file that is not there', { key: '/none.pem' }, 'NO_KEY', 2],
+    ['no fingerprint', { fingerprint: undefined }, 'NO_FINGERPRINT', 2],
+    ['half a fingerprint', { fingerprint: key.fingerprint.slice(0, 16) }, 'NO_FINGERPRINT', 2],
+    ['another fingerprint', { fingerprint: makeKey().fingerprint }, 'WRONG_FINGERPRINT', 4],
+    ['a file for a folder', { directory: '/key.pem' }, 'NO_FOLDER', 2],
+    ['no folder', { directory: '/none' }, 'NO_FOLDER', 2],
+  ])('is refused with %s', async (_, given, code, exit) => {
+    const host = node();
+    expect(await failure(run(host, given))).toMatchObject({ code, exit, hint: expect.any(String) as string });
+    untouched(host);
+  });
+
+  it('takes a fingerprint as people type it', async () => {
+    const typed = key.fingerprint.toUpperCase().replace(/(.{4})/g, '$1 ');
+    expect((await run(node(), { fingerprint: typed, dryRun: true })).outcome).toBe('planned');
+  });
+
+  it('goes on with the same --key once it is trusted, and refuses another', async () => {
+    const host = node();
+    host.put(`${target.trust}/${key.keyId}.pem`, key.pem);
+    expect((await run(host, { dryRun: true })).plan.steps.map((step) => step.id)).not.toContain('trust');
+    const other = makeKey();
+    host.put('/other.pem', other.pem);
+    expect(await failure(run(host, { key: '/other.pem', fingerprint: other.fingerprint }))).toMatchObject({
+      code: 'TRUST_EXISTS',
+      exit: 5,
+    });
+  });
+
+  it('is refused while another one runs', async () => {
+    const host = node();
+    const lock = await host.lock(target.lock);
+    expect(await failure(run(host))).toMatchObject({ code: 'BUSY', exit: 5 });
+    await lock?.release();
+    untouched(host);
+  });
+
+  it.each([
+    ['ENOSPC', 'copyDurable', target.installer, 'NO_ROOM'],
+    ['EROFS', 'copyDurable', target.runtime, 'READ_ONLY'],
+    ['EACCES', 'writeDurable', target.command, 'NO_ACCESS'],
+    ['EPERM', 'writeDurable', target.command, 'NO_ACCESS'],
+    ['EIO', 'copyDurable', target.installer, 'DISK_ERROR'],
+    ['EMFILE', 'copyDurable', target.installer, 'SYSTEM'],
+  ])('undoes everything on %s while it is applied, and says where', async (error, call, where, code) => {
+    const host = node((called, at) => (called === call && at === where ? error : undefined));
+    const failed = await failure(run(host));
+    expect(failed).toMatchObject({ code, exit: 6, where: `step command, ${where}` });
+    expect(failed.hint).toMatch(/^Undone: \d files are as they were\.\n.*run the same command again\.$/);
+    untouched(host);
+    expect(readFileSync(path.join(host.root, target.journal), 'utf8')).toContain('"event":"undone"');
+  });
+
+  it('undoes everything although the journal cannot be written any more', async () => {
+    let full = false;
+    const host = node((call, at) => {
+      if (call === 'copyDurable' && at === target.installer) full = true;
+      return full && (call === 'appendDurable' || (call === 'copyDurable' && at === target.installer))
+        ? 'ENOSPC'
+        : undefined;
+    });
+    expect(await failure(run(host))).toMatchObject({ code: 'NO_ROOM', exit: 6 });
+    untouched(host);
+  });
+
+  it('before any step fails with a code too, not as a bug', async () => {
+    expect(
+      await failure(run(node((call) => (call === 'makeDirectory' ? 'EROFS' : undefined)))),
+    ).toMatchObject({ code: 'READ_ONLY', exit: 6 });
+    expect(await failure(run(node((call) => (call === 'create' ? 'ENOSPC' : undefined))))).toMatchObject({
+      code: 'NO_ROOM',
+      exit: 5,
+    });
+  });
+
+  it('stops before the next step when asked, and undoes', async () => {
+    let asked = 0;
+    const host = node();
+    const failed = await failure(run(host, { interrupted: () => (asked += 1) > 2 }));
+    expect(failed).toMatchObject({ code: 'INTERRUPTED', exit: 6 });
+    untouched(host);
+  });
+
+  it("clears the stage of killed runs, but not another install.sh's copy", async () => {
+    const host = node();
+    host.put(`${target.stage}/killed-run/x`, 'x');
+    host.put(`${target.stage}/first.999999999.abc/x`, 'x');
+    host.put(`${target.stage}/first.1.abc/x`, 'x');
+    host.put('/proc/1/status', '');
+    await run(host, { dryRun: true });
+    expect(names(host, target.stage)).toEqual(['first.1.abc']);
+  });
+
+  it('does not judge a receipt that it cannot read', async () => {
+    const host = node();
+    host.put(target.receipt, '{}');
+    expect(await failure(run(host))).toMatchObject({ code: 'BAD_RECEIPT', exit: 5 });
+  });
+});

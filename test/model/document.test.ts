@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { BundleError } from '../../src/errors.js';
+import { MAX_DOCUMENT_BYTES, readDocument } from '../../src/model/document.js';
+import { strict } from '../../src/model/strict.js';
+
+const Schema = strict({ name: z.string(), sequence: z.int(), list: z.array(z.string()).optional() });
+
+const read = (text: string | Uint8Array): unknown =>
+  readDocument(typeof text === 'string' ? Buffer.from(text) : text, 'site.yaml', Schema, 'BAD_SITE');
+function failure(text: string | Uint8Array): BundleError {
+  try {
+    read(text);
+  } catch (error) {
+    if (error instanceof BundleError) return error;
+    throw error;
+  }
+  throw new Error('it did not fail');
+}
+
+describe('a YAML document', () => {
+  it('is read', () => {
+    expect(read('name: a\nsequence: 1\n')).toEqual({ name: 'a', sequence: 1 });
+  });
+
+  it('with a wrong value says the place, with a caret under it', () => {
+    const error = failure('name: a\nsequence: one\n');
+    expect([error.exit, error.code, error.where]).toEqual([3, 'BAD_SITE', 'site.yaml:2:11']);
+    expect(error.details.slice(-2)).toEqual(['2 | sequence: one', '              ^']);
+  });
+
+  it('names every problem at once, in the order of the file', () => {
+    const error = failure('name: 1\nsequence: one\nlist: [2]\n');
+    expect(error.message).toBe('3 problems in site.yaml');
+    expect(
+      error.details.filter((line) => line.startsWith('site.yaml:')).map((line) => line.split(': ')[0]),
+    ).toEqual(['site.yaml:1:7', 'site.yaml:2:11', 'site.yaml:3:8']);
+  });
+
+  it('with a misspelt key asks whether another was meant', () => {
+    const error = failure('name: a\nsequnce: 1\nsequence: 2\n');
+    expect(error.message).toContain('"sequnce"');
+    expect(error.message).toContain('sequence');
+    expect(error.where).toBe('site.yaml:2:1');
+  });
+
+  it.each([
+    ['nothing', '', 'the file is empty'],
+    ['only a comment', '# x\n', 'the file is empty'],
+    ['a doubled key', 'name: a\nname: b\nsequence: 1\n', 'unique'],
+    ['a tab', 'name: a\n\tsequence: 1\n', ''],
+    ['two documents', 'name: a\nsequence: 1\n---\nname: b\n', ''],
+    ['an unknown tag', 'name: !!js/function a\nsequence: 1\n', ''],
+    ['an open quote', 'name: "a\nsequence: 1\n', ''],
+  ])('with %s is refused with a place', (_, text, words) => {
+    const error = failure(text);
+    expect(error.exit).toBe(3);
+    expect(error.where).toMatch(/^site\.yaml:\d+:\d+$/);
+    expect(error.message.toLowerCase()).toContain(words);
+  });
+
+  it('in CP949 says how to convert it', () => {
+    const error = failure(Buffer.from([0x6e, 0x3a, 0x20, 0xc7, 0xd1, 0xb1, 0xdb]));
+    expect(error.message).toBe('the file is not UTF-8 text');
+    expect(error.hint).toContain('iconv -f CP949');
+  });
+
+  it('of 10 MB is not read, in no time', () => {
+    const startMs = performance.now();
+    const error = failure(Buffer.alloc(10 * MAX_DOCUMENT_BYTES, 0x61));
+    expect(error.message).toContain(`at most ${MAX_DOCUMENT_BYTES}`);
+    expect(performance.now() - startMs).toBeLessThan(500);
+  });
+
+  it('whose aliases multiply is refused', () => {
+    const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]'];
+    for (let level = 1; level < 9; level += 1)
+      lines.push(
+        `a${level}: &a${level} [${Array(9)
+          .fill(`*a${level - 1}`)
+          .join(', ')}]`,
+      );
+    const startMs = performance.now();
+    expect(failure(`${lines.join('\n')}\n`).exit).toBe(3);
+    expect(performance.now() - startMs).toBeLessThan(2000);
+  });
+});
