@@ -7,6 +7,7 @@ import type { CommonOptions } from './commandline.js';
 import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js';
 import type { CreateResult } from './create/create.js';
 import { createBundle, lockManifest } from './create/create.js';
+import { initFolder } from './create/init.js';
 import { keygen } from './create/keys.js';
 import type { SignResult } from './create/sign-folder.js';
 import { signFolder } from './create/sign-folder.js';
@@ -51,6 +52,11 @@ function program(): Command {
       'Makes a signed bundle of RPMs, pinned sources and an installer, for hosts without internet.',
     )
     .version(version());
+  commonOptions(root.command('init'))
+    .description('write a commented manifest, its templates and a site to start from')
+    .argument('[folder]', 'where to; nothing that is there is overwritten', '.')
+    .addHelpText('after', '\nExample:\n  bundle init my-bundle')
+    .action(runInit);
   commonOptions(root.command('keygen'))
     .description('make a signing key: PREFIX.key.pem (keep it) and PREFIX.pub.pem (hand it out)')
     .requiredOption('--out <prefix>', 'where the two files go, for example keys/packager')
@@ -96,6 +102,21 @@ function collectOptions(command: Command): Command {
       "a collector image that is there already, instead of the manifest's (AIRBUNDLE_IMAGE)",
     )
     .option('--cache <folder>', 'downloads, sources and packages between runs (AIRBUNDLE_CACHE)');
+}
+
+async function runInit(folder: string, options: CommonOptions): Promise<void> {
+  const written = await initFolder(packageFolder, folder);
+  if (options.output === 'json') {
+    print(`${JSON.stringify({ folder, written }, null, 2)}\n`);
+    return;
+  }
+  print(
+    [
+      ...written.map((file) => join(folder, file)),
+      `Next: change what is marked with "<--" in ${join(folder, 'manifest.yaml')}, then: bundle keygen, bundle create.`,
+      '',
+    ].join('\n'),
+  );
 }
 
 async function runKeygen(

@@ -18,7 +18,22 @@ export function vrrpOpenings(site: Site, node: SiteNode): Opening[] {
   const peers = site.nodes.filter((other) => other.name !== node.name);
   return peers.length === 0
     ? []
-    : [{ kind: 'vrrp', from: peers.map((peer) => peer.address), why: 'VRRP adverts of the other nodes' }];
+    : [
+        {
+          kind: 'protocol',
+          number: 112,
+          name: 'vrrp',
+          from: peers.map((peer) => peer.address),
+          why: 'VRRP adverts of the other nodes',
+        },
+      ];
+}
+
+/** One sentence for a plan. */
+export function describeOpening(opening: Opening): string {
+  return opening.kind === 'tcp'
+    ? `a firewall must let in TCP ${opening.address}:${String(opening.port)} (${opening.why})`
+    : `a firewall must let in IP protocol ${String(opening.number)} (${opening.name.toUpperCase()}) from ${opening.from.join(', ')} (${opening.why})`;
 }
 
 /** The same as firewalld commands, to be shown; a reload makes permanent rules live. */
@@ -30,7 +45,7 @@ export function firewalldCommands(openings: readonly Opening[]): Argv[] {
         ? [permanent(`--add-port=${String(opening.port)}/tcp`)]
         : opening.from.map((peer) =>
             permanent(
-              `--add-rich-rule=rule family="ipv4" source address="${peer}/32" protocol value="vrrp" accept`,
+              `--add-rich-rule=rule family="ipv4" source address="${peer}/32" protocol value="${opening.name}" accept`,
             ),
           ),
     ),

@@ -1,13 +1,7 @@
-/** One row of `show stat`. */
-export interface ProxyRow {
-  readonly proxy: string;
-  /** FRONTEND, BACKEND or a server's name. */
-  readonly server: string;
-  /** OPEN, STOP, UP, DOWN, `UP 1/3`, MAINT, `no check`, … */
-  readonly status: string;
-  /** The last health check, `L7OK`, `L4CON`, … with `* ` before it while one runs; empty for proxies. */
-  readonly check: string;
-}
+import type { BackendRow, Judge, Verdict } from './judges.js';
+
+/** One row of `show stat`; `server` may be FRONTEND or BACKEND too. */
+export type ProxyRow = BackendRow;
 
 /**
  * `show stat` of haproxy 2.x: CSV whose first line names the columns.
@@ -39,20 +33,8 @@ export function parseShowStat(text: string): ProxyRow[] {
   });
 }
 
-/** `show info`: its version, `2.3.21-…`; undefined when the text is no such answer. */
-export function parseShowInfoVersion(text: string): string | undefined {
-  return /^Version: (\S+)$/m.exec(text)?.[1];
-}
-
-export interface ProxyVerdict {
-  /** Services that are missing or not open: the check fails. */
-  readonly problems: readonly string[];
-  /** Backends that are not up: shown, but the other side may simply not be running yet. */
-  readonly warnings: readonly string[];
-}
-
-/** @param expected the names of a HaproxyCheck */
-export function judgeProxies(rows: readonly ProxyRow[], expected: readonly string[]): ProxyVerdict {
+/** @param expected the names of a SocketCheck */
+export function judgeProxies(rows: readonly ProxyRow[], expected: readonly string[]): Verdict {
   const problems = expected.flatMap((name) => {
     const frontend = rows.find((row) => row.proxy === name && row.server === 'FRONTEND');
     if (frontend === undefined) return [`service ${name} is not in the running haproxy`];
@@ -69,6 +51,15 @@ export function judgeProxies(rows: readonly ProxyRow[], expected: readonly strin
     );
   return { problems, warnings };
 }
+
+/** What a running haproxy says to `show stat`. */
+export const HAPROXY_STATS: Judge = {
+  verdict: (answer, expected) => judgeProxies(parseShowStat(answer), expected),
+  backends: (answer) =>
+    parseShowStat(answer)
+      .filter((row) => row.server !== 'FRONTEND' && row.server !== 'BACKEND')
+      .map((row) => ({ row, up: row.status.startsWith('UP') || row.status === 'no check' })),
+};
 
 /** RFC 4180 fields of one line; haproxy quotes only fields that need it. */
 function csvFields(line: string): string[] {

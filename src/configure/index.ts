@@ -1,66 +1,119 @@
 import { invalidError } from '../errors.js';
 import { nearest } from '../model/nearest.js';
 import { nodeOf } from '../model/site.js';
-import type { Site, VrrpSecret } from '../model/site.js';
+import type { Site } from '../model/site.js';
+import { renderDeclared } from './declared.js';
+import { HAPROXY_STATS } from './haproxy-stats.js';
+import type { Judge } from './judges.js';
 import { RENDERERS } from './renderers.js';
+import type { ConfigurableComponent, Secrets } from './secrets.js';
+import { vrrpSecret } from './secrets.js';
 import type { Configuration, Refresh } from './types.js';
 
 export type * from './types.js';
-export { judgeProxies, parseShowInfoVersion, parseShowStat } from './haproxy-stats.js';
-export type { ProxyRow } from './haproxy-stats.js';
-export { firewalldCommands } from './firewall.js';
+export type { BackendRow, Judge } from './judges.js';
+export { describeOpening, firewalldCommands } from './firewall.js';
+export { declaredValues, requiredSecrets } from './secrets.js';
+
+/** By the name that a socket check or a receipt gives. @throws Error for a name of another version */
+export function judgeOf(name: string): Judge {
+  const judge = JUDGES.get(name);
+  if (judge === undefined) throw new Error(`this version knows no judge "${name}"`);
+  return judge;
+}
+
+const JUDGES: ReadonlyMap<string, Judge> = new Map([['haproxy-stats', HAPROXY_STATS]]);
+
+/** For an installation in which nothing is configured. */
+export const NOTHING_CONFIGURED: Configuration = {
+  users: [],
+  directories: [],
+  files: [],
+  refreshes: [],
+  services: [],
+  checks: [],
+  status: { versions: [], vips: [], sockets: [] },
+  firewall: [],
+};
 
 export interface ConfigureGiven {
   /** The manifest's components; one without `configuration` is installed and not configured. */
-  readonly components: readonly { readonly name: string; readonly configuration?: string | undefined }[];
+  readonly components: readonly ConfigurableComponent[];
   readonly site: Site;
   /** The node's name in the site. */
   readonly node: string;
-  /** parseSecret of the site's secretFile; needed when keepalived is configured. */
-  readonly secret?: VrrpSecret | undefined;
+  /** Of every file that requiredSecrets names; none when it names none. */
+  readonly secrets?: Secrets | undefined;
 }
 
 /**
  * Everything that one node needs beyond the built files, as data. Pure and deterministic; the order
- * of `components` does not matter.
+ * of `components` matters only among those that declare their own configuration, which come first:
+ * what is behind a load balancer runs before it.
  *
- * @throws BundleError exit 3: unknown node, unknown or repeated configuration, missing vrrp or secret
+ * @throws BundleError exit 3: unknown node, unknown or repeated configuration, missing vrrp, services,
+ *   value or secret, two components with the same file or unit
  */
 export function configure(given: ConfigureGiven): Configuration {
   const node = nodeOf(given.site, given.node);
-  const configured = given.components.flatMap(({ name, configuration }) =>
-    configuration === undefined ? [] : [{ name, configuration }],
+  const named = given.components.flatMap(({ name, configuration }) =>
+    typeof configuration === 'string' ? [{ name, configuration }] : [],
   );
-  const problems = configured.flatMap((component, index) => problemOf(component, configured.slice(0, index)));
+  const problems = named.flatMap((component, index) => problemOf(component, named.slice(0, index)));
   if (problems.length > 0)
     throw invalidError({
       code: 'CONFIGURATION_UNKNOWN',
       message: problems[0] ?? '',
       details: problems.slice(1),
-      hint: `Mend "configuration:" in the manifest. Known: ${[...RENDERERS.keys()].join(', ')}.`,
+      hint: `Mend "configuration:" in the manifest. Known: ${[...RENDERERS.keys()].join(', ')}; or declare it there (docs/guides/writing-a-manifest.md).`,
     });
 
-  const present = new Set(configured.map((component) => component.configuration));
-  const parts = [...RENDERERS].flatMap(([configuration, render]) => {
-    const component = configured.find((candidate) => candidate.configuration === configuration)?.name;
-    return component === undefined
+  const secrets = given.secrets ?? new Map();
+  const declared = given.components.flatMap(({ name, configuration }) =>
+    configuration === undefined || typeof configuration === 'string'
       ? []
-      : [render({ component, site: given.site, node, secret: given.secret, present })];
+      : [renderDeclared({ component: name, declared: configuration, site: given.site, node, secrets })],
+  );
+  const present = new Set(named.map((component) => component.configuration));
+  const secret = present.has('keepalived') ? vrrpSecret(given.site, secrets) : undefined;
+  const rendered = [...RENDERERS].flatMap(([configuration, render]) => {
+    const component = named.find((candidate) => candidate.configuration === configuration)?.name;
+    return component === undefined ? [] : [render({ component, site: given.site, node, secret, present })];
   });
+  return joined([...declared, ...rendered]);
+}
+
+function joined(parts: readonly Configuration[]): Configuration {
+  const files = parts.flatMap((part) => part.files);
+  const services = parts.flatMap((part) => part.services);
+  requireOnce(files.map(({ component, path }) => ({ component, what: path })));
+  requireOnce(services.map(({ component, unit }) => ({ component, what: unit })));
   return {
     users: parts.flatMap((part) => part.users),
     directories: unique(parts.flatMap((part) => part.directories)),
-    files: parts.flatMap((part) => part.files),
+    files,
     refreshes: merged(parts.flatMap((part) => part.refreshes)),
-    services: parts.flatMap((part) => part.services),
+    services,
     checks: parts.flatMap((part) => part.checks),
     status: {
       versions: parts.flatMap((part) => part.status.versions),
       vips: parts.flatMap((part) => part.status.vips),
-      haproxySockets: parts.flatMap((part) => part.status.haproxySockets),
+      sockets: parts.flatMap((part) => part.status.sockets),
     },
     firewall: parts.flatMap((part) => part.firewall),
   };
+}
+
+function requireOnce(made: readonly { readonly component: string; readonly what: string }[]): void {
+  for (const [index, { component, what }] of made.entries()) {
+    const other = made.slice(0, index).find((earlier) => earlier.what === what);
+    if (other === undefined) continue;
+    throw invalidError({
+      code: 'CONFIGURED_TWICE',
+      message: `components "${other.component}" and "${component}" both make ${what}`,
+      hint: 'Mend "configuration:" of one of them in the manifest.',
+    });
+  }
 }
 
 interface Configured {

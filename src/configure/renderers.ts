@@ -2,11 +2,12 @@ import type { Site, SiteNode, VrrpSecret } from '../model/site.js';
 import { noVrrp, renderCheckScript, renderKeepalived, SCRIPT_USER } from './keepalived.js';
 import { serviceOpenings, vrrpOpenings } from './firewall.js';
 import { renderHaproxy } from './haproxy.js';
+import { daemonReload, directory, root, shared, SYSTEMD } from './parts.js';
 import { path } from './paths.js';
 import { renderLogrotate, renderRsyslog } from './rsyslog.js';
 import { invalidError } from '../errors.js';
 import { renderSysctl } from './sysctl.js';
-import type { Check, Configuration, ConfiguredDirectory, ConfiguredFile, Refresh } from './types.js';
+import type { Check, Configuration, ConfiguredFile, Refresh } from './types.js';
 import { renderHaproxyUnit, renderKeepalivedUnit } from './units.js';
 
 /** What a renderer is given: one component on one node. */
@@ -27,10 +28,15 @@ export const RENDERERS: ReadonlyMap<string, Renderer> = new Map<string, Renderer
   ['keepalived', keepalived],
 ]);
 
-const root = { owner: 'root', group: 'root' } as const;
-const SYSTEMD = '/etc/systemd/system';
+const STATS = { path: path.haproxySocket, send: 'show stat\n', judge: 'haproxy-stats' } as const;
 
 function haproxy({ component, site, node }: Rendering): Configuration {
+  if (site.services.length === 0)
+    throw invalidError({
+      code: 'SITE_WITHOUT_SERVICES',
+      message: `component "${component}" is configured as haproxy, but site "${site.name}" has no services`,
+      hint: 'Add services (name, bind, port, protocol, backends) to the site file: docs/reference/site.md.',
+    });
   const sysctl = renderSysctl(site);
   const plain = { component, mode: 0o644, ...root, secret: false } as const;
   const files: ConfiguredFile[] = [
@@ -135,11 +141,11 @@ function haproxy({ component, site, node }: Rendering): Configuration {
     checks: [
       { kind: 'unit', component, id: 'unit-haproxy', unit: 'haproxy.service', timeoutMs: 30_000 },
       {
-        kind: 'haproxy',
+        kind: 'socket',
         component,
         id: 'proxies',
-        socket: path.haproxySocket,
-        proxies: site.services.map((service) => service.name),
+        ...STATS,
+        expected: site.services.map((service) => service.name),
         timeoutMs: 10_000,
       },
       ...listens,
@@ -147,7 +153,7 @@ function haproxy({ component, site, node }: Rendering): Configuration {
     status: {
       versions: [{ component, label: 'haproxy', argv: [path.haproxy, '-v'] }],
       vips: [],
-      haproxySockets: [path.haproxySocket],
+      sockets: [STATS],
     },
     firewall: serviceOpenings(site),
   };
@@ -239,27 +245,8 @@ function keepalived({ component, site, node, secret, present }: Rendering): Conf
         prefixLength: vip.prefixLength,
         interface: vip.interface ?? node.interface,
       })),
-      haproxySockets: [],
+      sockets: [],
     },
     firewall: vrrpOpenings(site, node),
   };
-}
-
-function daemonReload(component: string, unitFile: string): Refresh {
-  return {
-    component,
-    id: 'systemd',
-    argv: ['systemctl', 'daemon-reload'],
-    files: [unitFile],
-    timeoutMs: 60_000,
-    onFailure: 'fail',
-  };
-}
-
-function directory(component: string, at: string): ConfiguredDirectory {
-  return { component, path: at, mode: 0o755, ...root, shared: false };
-}
-
-function shared(component: string, at: string): ConfiguredDirectory {
-  return { component, path: at, mode: 0o755, ...root, shared: true };
 }

@@ -1,5 +1,5 @@
 /*
- * What rendering returns: data for an installer that knows nothing of haproxy or keepalived.
+ * What rendering returns: data for an installer that knows nothing of the software.
  * Every list is in the order in which it must be worked through; the same site, node and secret
  * always give the same value. `{file}` in an argv stands for the file that is being tested.
  */
@@ -93,11 +93,14 @@ export interface ListenCheck extends EveryCheck {
   readonly port: number;
 }
 
-/** `show stat` on the unix socket: judgeProxies (haproxy-stats.ts) says whether all of these are open. */
-export interface HaproxyCheck extends EveryCheck {
-  readonly kind: 'haproxy';
-  readonly socket: string;
-  readonly proxies: readonly string[];
+/** `send` on the unix socket; the judge of that name (judges.ts) says what the answer means. */
+export interface SocketCheck extends EveryCheck {
+  readonly kind: 'socket';
+  readonly path: string;
+  readonly send: string;
+  readonly judge: string;
+  /** What has to be in the answer, in the judge's own words. */
+  readonly expected: readonly string[];
 }
 
 /** The command exits 0, and its stdout holds `expect` where given. */
@@ -107,7 +110,7 @@ export interface CommandCheck extends EveryCheck {
   readonly expect?: string;
 }
 
-export type Check = UnitCheck | ListenCheck | HaproxyCheck | CommandCheck;
+export type Check = UnitCheck | ListenCheck | SocketCheck | CommandCheck;
 
 /** What `status` shows beside the units. */
 export interface StatusSources {
@@ -120,13 +123,22 @@ export interface StatusSources {
     readonly prefixLength: number;
     readonly interface: string;
   }[];
-  readonly haproxySockets: readonly string[];
+  /** Asked for what is behind the services; the judge reads the answer. */
+  readonly sockets: readonly { readonly path: string; readonly send: string; readonly judge: string }[];
 }
 
 /** What a firewall in front of or on the node must let in. Data: nothing here changes a firewall. */
 export type Opening =
   | { readonly kind: 'tcp'; readonly address: string; readonly port: number; readonly why: string }
-  | { readonly kind: 'vrrp'; readonly from: readonly string[]; readonly why: string };
+  | {
+      /** A whole IP protocol, such as 112. */
+      readonly kind: 'protocol';
+      readonly number: number;
+      /** Its name in /etc/protocols, lower case. */
+      readonly name: string;
+      readonly from: readonly string[];
+      readonly why: string;
+    };
 
 export interface Configuration {
   readonly users: readonly SystemUser[];

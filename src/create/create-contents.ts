@@ -1,4 +1,5 @@
 import { invalidError } from '../errors.js';
+import type { Configurations } from './create-templates.js';
 import type { Contents, Member } from '../model/contents.js';
 import { BundlePath } from '../model/grammar.js';
 import type { Sha256 } from '../model/grammar.js';
@@ -52,6 +53,7 @@ export function contentsOf(
   lock: Lock,
   collector: Contents['collector'],
   members: readonly Member[],
+  configurations: Configurations,
 ): Contents {
   const { name, version, sequence, description } = manifest;
   return {
@@ -82,6 +84,7 @@ export function contentsOf(
     components: manifest.components.map((component) => {
       const source = lock.sources.find((locked) => locked.component === component.name);
       if (source === undefined) throw new Error(`the lock has no source of ${component.name}`);
+      const configuration = configurations.get(component.name);
       return {
         name: component.name,
         version: component.version,
@@ -100,7 +103,7 @@ export function contentsOf(
         discard: component.discard,
         links: component.links.map(({ path, to }) => ({ path, to })),
         ...(component.smoke === undefined ? {} : { smoke: component.smoke }),
-        ...(component.configuration === undefined ? {} : { configuration: component.configuration }),
+        ...(configuration === undefined ? {} : { configuration }),
       };
     }),
     collector: { image: collector.image, contextSha256: collector.contextSha256 },

@@ -13,6 +13,7 @@ import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import { contentsOf, membersOf } from './create-contents.js';
 import type { InstallerFile } from './create-contents.js';
+import { readConfigurations } from './create-templates.js';
 import { allOrAbort } from './create-together.js';
 import type { EngineName } from './engine.js';
 import { loadSigningKey, readPassphrase } from './keys.js';
@@ -92,6 +93,7 @@ export async function createBundle(
   const startedMs = performance.now();
   // What can be wrong on this machine is found before anything is fetched.
   const manifest = await readManifest(request.manifestPath);
+  const configurations = await readConfigurations(manifest, request.manifestPath);
   const key = await loadSigningKey(request.keyPath, await passphraseOf(request));
   const installSh = await readInstallSh(request.installShPath);
   const lockPath = lockPathOf(request.manifestPath);
@@ -104,7 +106,7 @@ export async function createBundle(
   if (before === undefined) await writeLock(lockPath, lock);
 
   const members = membersOf(lock, installer);
-  const contents = contentsOf(manifest, lock, collector, members);
+  const contents = contentsOf(manifest, lock, collector, members, configurations);
   const packStartedMs = performance.now();
   const written = await inStep(
     request.reporter,
@@ -161,6 +163,7 @@ export async function lockManifest(
 ): Promise<LockResult> {
   const startedMs = performance.now();
   const manifest = await readManifest(request.manifestPath);
+  await readConfigurations(manifest, request.manifestPath);
   const lockPath = lockPathOf(request.manifestPath);
   const store = await openStore({ directory: request.cacheDir });
   const { lock, timings } = await collect(manifest, undefined, store, request, rpmCollector);

@@ -300,7 +300,7 @@ async function check(host: Host, request: ApplyRequest): Promise<string[]> {
         message: `${String(problems.length)} of ${String(checks.length)} checks failed`,
         where: 'step check',
         details: problems,
-        hint: 'See: journalctl -u haproxy -u keepalived, and /var/log/airbundle',
+        hint: `See: journalctl ${request.configuration.services.map(({ unit }) => `-u ${unit}`).join(' ')}, and ${target.log}`,
       });
     return results.flatMap((result) => result.warnings);
   });

@@ -1,7 +1,6 @@
 import { connect } from 'node:net';
 import type { Check } from '../configure/types.js';
-import type { ProxyRow } from '../configure/index.js';
-import { judgeProxies, parseShowStat } from '../configure/index.js';
+import { judgeOf } from '../configure/index.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
 import { parseListeners } from './probe.js';
@@ -50,8 +49,8 @@ async function ask(host: Host, check: Check): Promise<Answer> {
         there.includes(`${wanted}:${String(check.port)}`) || there.includes(`*:${String(check.port)}`);
       return plain(found ? undefined : `nothing listens on ${check.address}:${String(check.port)}`);
     }
-    case 'haproxy':
-      return askHaproxy(check.socket, check.proxies);
+    case 'socket':
+      return judgeSocket(check);
     case 'command': {
       const result = await host.run(check.argv, { timeoutMs: 10_000 });
       if (result.exitCode !== 0)
@@ -65,33 +64,30 @@ async function ask(host: Host, check: Check): Promise<Answer> {
   }
 }
 
-async function askHaproxy(socket: string, proxies: readonly string[]): Promise<Answer> {
+async function judgeSocket(check: Extract<Check, { kind: 'socket' }>): Promise<Answer> {
   try {
-    return judged(await haproxyStats(socket), proxies);
+    const answer = await askSocket(check.path, check.send);
+    const { problems, warnings } = judgeOf(check.judge).verdict(answer, check.expected);
+    return { problem: problems[0], warnings };
   } catch (error) {
     return {
-      problem: `${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`,
+      problem: `${check.path} does not answer: ${error instanceof Error ? error.message : String(error)}`,
       warnings: [],
     };
   }
 }
 
-function judged(rows: readonly ProxyRow[], proxies: readonly string[]): Answer {
-  const verdict = judgeProxies(rows, proxies);
-  return { problem: verdict.problems[0], warnings: verdict.warnings };
-}
-
-/** `show stat` of a running haproxy. @throws Error when the socket does not answer within 3 s */
-export async function haproxyStats(socket: string): Promise<ProxyRow[]> {
-  const text = await new Promise<string>((resolve, reject) => {
-    const client = connect(socket);
+/** What a unix socket says to `text`, until it closes. @throws Error when it does not answer within 3 s */
+export async function askSocket(path: string, text: string): Promise<string> {
+  return new Promise<string>((resolve, reject) => {
+    const client = connect(path);
     let answer = '';
     client.setTimeout(3000, () => {
       client.destroy(new Error('no answer within 3 s'));
     });
     client.setEncoding('utf8');
     client.on('connect', () => {
-      client.write('show stat\n');
+      client.write(text);
     });
     client.on('data', (piece: string) => {
       answer += piece;
@@ -101,5 +97,4 @@ export async function haproxyStats(socket: string): Promise<ProxyRow[]> {
       resolve(answer);
     });
   });
-  return parseShowStat(text);
 }

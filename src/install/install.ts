@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Configuration } from '../configure/index.js';
-import { configure } from '../configure/index.js';
+import { configure, declaredValues, NOTHING_CONFIGURED, requiredSecrets } from '../configure/index.js';
 import { EXIT, refusedError, untrustedError, usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
@@ -9,7 +9,7 @@ import { Sha256 } from '../model/grammar.js';
 import { folder, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import { formatFingerprint, parseFingerprint } from '../model/signature.js';
-import { parseSecret, parseSite } from '../model/site.js';
+import { parseSite } from '../model/site.js';
 import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import type { Applied } from './apply.js';
@@ -336,27 +336,16 @@ async function planFor(
   };
 }
 
-const NOTHING: Configuration = {
-  users: [],
-  directories: [],
-  files: [],
-  refreshes: [],
-  services: [],
-  checks: [],
-  status: { versions: [], vips: [], haproxySockets: [] },
-  firewall: [],
-};
-
 interface SiteRead {
   readonly configuration: Configuration;
   readonly node: string | null;
   readonly digest: Sha256 | null;
 }
 
-/** The site file and the secret beside it, read once. */
+/** The site file and the secrets beside it, read once. */
 async function readSite(host: Host, request: InstallRequest, contents: Contents): Promise<SiteRead> {
   const configured = contents.components.filter((component) => component.configuration !== undefined);
-  if (configured.length === 0) return { configuration: NOTHING, node: null, digest: null };
+  if (configured.length === 0) return { configuration: NOTHING_CONFIGURED, node: null, digest: null };
   if (request.site === undefined || request.node === undefined)
     throw usageError({
       code: 'NO_SITE',
@@ -371,28 +360,23 @@ async function readSite(host: Host, request: InstallRequest, contents: Contents)
       where: request.site,
       hint: 'Give its path: --site site.yaml',
     });
-  const site = parseSite(bytes, request.site);
-  const secretPath =
-    site.vrrp === undefined ? undefined : join(dirname(request.site), basename(site.vrrp.secretFile));
-  const secret = secretPath === undefined ? undefined : await host.read(secretPath);
-  const secretMode = secretPath === undefined ? undefined : (await host.lstat(secretPath))?.mode;
-  if (secretPath !== undefined && secretMode !== undefined && (secretMode & 0o077) !== 0)
-    request.reporter.warn(`others can read the VRRP secret: chmod 600 ${secretPath}`);
-  if (secretPath !== undefined && secret === undefined)
-    throw usageError({
-      code: 'NO_SECRET',
-      message: 'the file with the VRRP secret is not there',
-      where: secretPath,
-      hint: `Write 1 to 8 characters into it, the same on every node: install -m 600 /dev/stdin ${secretPath}`,
-    });
-  const configuration = configure({
-    components: contents.components,
-    site,
-    node: request.node,
-    ...(secret === undefined || secretPath === undefined
-      ? {}
-      : { secret: parseSecret(secret.toString('utf8'), secretPath) }),
-  });
+  const site = parseSite(bytes, request.site, declaredValues(contents.components));
+  const secrets = new Map<string, { text: string; path: string }>();
+  for (const { file, what, form } of requiredSecrets(contents.components, site)) {
+    const path = join(dirname(request.site), basename(file));
+    const secret = await host.read(path);
+    if (secret === undefined)
+      throw usageError({
+        code: 'NO_SECRET',
+        message: `the file with ${what} is not there`,
+        where: path,
+        hint: `Write ${form} into it, the same on every node: install -m 600 /dev/stdin ${path}`,
+      });
+    const mode = (await host.lstat(path))?.mode ?? 0;
+    if ((mode & 0o077) !== 0) request.reporter.warn(`others can read ${what}: chmod 600 ${path}`);
+    secrets.set(file, { text: secret.toString('utf8'), path });
+  }
+  const configuration = configure({ components: contents.components, site, node: request.node, secrets });
   return {
     configuration,
     node: request.node,
@@ -432,7 +416,7 @@ function watchedOf({ services, status }: Configuration): Watched {
     units: services.map((service) => service.unit),
     versions: status.versions.map(({ component, label, argv }) => ({ component, label, argv: [...argv] })),
     vips: status.vips.map((vip) => ({ ...vip })),
-    haproxySockets: [...status.haproxySockets],
+    sockets: status.sockets.map((socket) => ({ ...socket })),
   };
 }
 

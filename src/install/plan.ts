@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { describeOpening } from '../configure/index.js';
 import type {
   Configuration,
   ConfiguredDirectory,
@@ -340,11 +341,7 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
       ({ rpm, installed }) =>
         `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
     ),
-    ...configuration.firewall.map((opening) =>
-      opening.kind === 'tcp'
-        ? `a firewall must let in TCP ${opening.address}:${String(opening.port)} (${opening.why})`
-        : `a firewall must let in IP protocol 112 (VRRP) from ${opening.from.join(', ')} (${opening.why})`,
-    ),
+    ...configuration.firewall.map(describeOpening),
     ...(unsettled.displaced.length === 0 && unsettled.packages.size === 0
       ? []
       : ['an earlier run was ended before it was done: what it began is done again']),

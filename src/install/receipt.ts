@@ -27,7 +27,7 @@ const Watched = z.strictObject({
   vips: z.array(
     z.strictObject({ name: z.string(), address: z.string(), prefixLength: z.int(), interface: z.string() }),
   ),
-  haproxySockets: z.array(z.string()),
+  sockets: z.array(z.strictObject({ path: z.string(), send: z.string(), judge: z.string() })),
 });
 export type Watched = z.infer<typeof Watched>;
 

@@ -1,9 +1,10 @@
 import type { Host } from '../host/host.js';
-import type { ProxyRow } from '../configure/index.js';
+import type { BackendRow } from '../configure/index.js';
+import { judgeOf } from '../configure/index.js';
 import { refusedError } from '../errors.js';
-import { haproxyStats } from './checks.js';
+import { askSocket } from './checks.js';
 import { readFiles, readUnits } from './probe.js';
-import type { Receipt } from './receipt.js';
+import type { Receipt, Watched } from './receipt.js';
 import { readReceipt } from './receipt.js';
 
 export interface Status {
@@ -24,7 +25,7 @@ export interface Status {
     readonly interface: string;
     readonly here: boolean;
   }[];
-  readonly backends: readonly ProxyRow[];
+  readonly backends: readonly BackendRow[];
   /** Installed files that are not as they were installed. */
   readonly drift: readonly string[];
   /** What is not as it should be, one sentence each; empty when all is well. */
@@ -47,7 +48,7 @@ export async function readStatus(host: Host): Promise<Status> {
       watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) })),
     ),
     host.run(['ip', '-o', '-4', 'addr', 'show']).then((result) => result.stdout),
-    readBackends(watched.haproxySockets),
+    readBackends(watched.sockets),
     findDrift(host, receipt),
   ]);
   const services = watched.units.map((unit) => ({
@@ -83,7 +84,6 @@ export async function readStatus(host: Host): Promise<Status> {
         .filter((service) => service.active !== 'active')
         .map((service) => `${service.unit} is ${service.active}`),
       ...backends.problems,
-      ...backends.rows.filter(isDown).map((row) => `backend ${row.proxy}/${row.server} is ${row.status}`),
       ...drift.map((path) => `${path} is not as it was installed`),
     ],
   };
@@ -95,25 +95,23 @@ async function firstLine(host: Host, argv: readonly [string, ...string[]]): Prom
   return text?.trim() ?? 'does not answer';
 }
 
-async function readBackends(sockets: readonly string[]): Promise<{ rows: ProxyRow[]; problems: string[] }> {
-  const rows: ProxyRow[] = [];
+/** What the services send their clients to, as they say themselves. */
+async function readBackends(
+  sockets: Watched['sockets'],
+): Promise<{ rows: BackendRow[]; problems: string[] }> {
+  const rows: BackendRow[] = [];
   const problems: string[] = [];
-  for (const socket of sockets) {
+  for (const { path, send, judge } of sockets) {
     try {
-      rows.push(
-        ...(await haproxyStats(socket)).filter(
-          (row) => row.server !== 'FRONTEND' && row.server !== 'BACKEND',
-        ),
-      );
+      for (const { row, up } of judgeOf(judge).backends(await askSocket(path, send))) {
+        rows.push(row);
+        if (!up) problems.push(`backend ${row.proxy}/${row.server} is ${row.status}`);
+      }
     } catch (error) {
-      problems.push(`${socket} does not answer: ${error instanceof Error ? error.message : String(error)}`);
+      problems.push(`${path} does not answer: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   return { rows, problems };
-}
-
-function isDown(row: ProxyRow): boolean {
-  return !row.status.startsWith('UP') && row.status !== 'no check';
 }
 
 async function findDrift(host: Host, receipt: Receipt): Promise<string[]> {

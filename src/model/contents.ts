@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { untrustedError } from '../errors.js';
+import { BundledConfiguration } from './declared.js';
 import { BundlePath, GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
 import { Fingerprint } from './manifest.js';
 import { Nevra } from './nevra.js';
@@ -44,7 +45,8 @@ const BundledComponent = z.strictObject({
   discard: z.array(TargetGlob),
   links: z.array(z.strictObject({ path: TargetPath, to: TargetPath })),
   smoke: Argv.optional(),
-  configuration: Name.optional(),
+  /** A renderer's name, or what the manifest declared, with its templates' texts. */
+  configuration: z.union([Name, BundledConfiguration]).optional(),
 });
 export type BundledComponent = z.infer<typeof BundledComponent>;
 

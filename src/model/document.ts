@@ -111,11 +111,14 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
   ];
 }
 
-/** Of the forms that a value may have, the problems of the one that it comes closest to. */
+/** Of the forms that a value may have, the problems of the one that it comes closest to: of the right kind first. */
 function nearestForm(forms: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] {
   const weight = (issues: readonly z.core.$ZodIssue[]): number =>
     issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0);
-  return [...forms].sort((a, b) => weight(a) - weight(b))[0] ?? [];
+  const ofItsKind = forms.filter(
+    (form) => !form.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'),
+  );
+  return [...(ofItsKind.length > 0 ? ofItsKind : forms)].sort((a, b) => weight(a) - weight(b))[0] ?? [];
 }
 
 function wording(issue: z.core.$ZodIssue): string {
@@ -159,6 +162,14 @@ function startOf(node: unknown): number | undefined {
   return typeof node === 'object' && node !== null && 'range' in node
     ? ((node as Node).range?.[0] ?? undefined)
     : undefined;
+}
+
+/** Problems of a text that is no YAML (a template), worded like those of a document. */
+export function textError(problems: readonly Problem[], text: string, file: string, code: string): Error {
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  for (const match of text.matchAll(/\n/g)) lines.addNewLine(match.index + 1);
+  return documentError(problems, text, lines, file, code);
 }
 
 function documentError(

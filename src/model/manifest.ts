@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ComponentConfiguration } from './declared.js';
 import { readDocument } from './document.js';
 import { GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
 import { strict } from './strict.js';
@@ -77,8 +78,8 @@ const Component = strict({
   links: z.array(strict({ path: TargetPath, to: TargetPath })).default([]),
   /** Run from DESTDIR after the build; must exit 0. */
   smoke: Argv.optional(),
-  /** The renderer (src/configure) that makes this component's configuration from the site. */
-  configuration: Name.optional(),
+  /** What makes this component's configuration from the site: a renderer (src/configure), or declared here. */
+  configuration: ComponentConfiguration.optional(),
 });
 
 const Runtime = z.union([

@@ -3,16 +3,16 @@ import { invalidError } from '../errors.js';
 import { readDocument } from './document.js';
 import { Name, TargetPath } from './grammar.js';
 import { nearest } from './nearest.js';
+import { Duration, FileName, IPV4, Port } from './scalars.js';
 import { strict } from './strict.js';
+import { ValueName, valuesSchema } from './values.js';
+import type { SiteValue, Values } from './values.js';
 
 /*
  * One bank site, written by a person: which nodes hold which addresses, and what is behind them.
  * Every string has a closed grammar, so no value can start another line, quote, comment or variable
  * in haproxy.cfg, keepalived.conf, a unit or a command (docs/reference/site.md).
  */
-
-const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
-const IPV4 = `${OCTET}(?:\\.${OCTET}){3}`;
 
 /** An IPv4 address that a host can have: not 0.x, loopback, multicast or reserved. */
 export const HostAddress = z
@@ -38,30 +38,12 @@ const VipAddress = z
   )
   .refine((text) => !isNetworkOrBroadcast(text), 'is the network or broadcast address of its own prefix');
 
-/** `500ms`, `5s`, `10m` or `2h`: at most 24 hours, always with its unit. */
-export const Duration = z
-  .string({ error: 'must be a duration with its unit: 500ms, 5s, 10m or 2h' })
-  .regex(/^[1-9][0-9]{0,7}(?:ms|s|m|h)$/, 'must be a duration with its unit: 500ms, 5s, 10m or 2h')
-  .refine((text) => durationMs(text) <= 24 * 3_600_000, 'must be at most 24h')
-  .brand<'Duration'>();
-export type Duration = z.infer<typeof Duration>;
-
 const duration = (text: string): Duration => Duration.parse(text);
 
 /** A network interface as the kernel allows it (15 characters), without alias colons. */
 const Interface = z
   .string()
   .regex(/^[A-Za-z][A-Za-z0-9_.-]{0,14}$/, 'must be a network interface such as eth0 or bond0.100');
-
-const Port = z
-  .int('must be a whole number: a port from 1 to 65535')
-  .min(1, 'must be a port from 1 to 65535')
-  .max(65535, 'must be a port from 1 to 65535');
-
-/** A plain file name next to the site file. */
-const FileName = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'must be the plain name of a file next to the site file');
 
 /** An HTTP authority: host name, optional port. */
 const HttpHost = z
@@ -205,21 +187,36 @@ const Log = strict({
     .default('local2'),
 });
 
-const WrittenSite = strict({
-  'airbundle-site': z.literal(1, 'must be 1, the version of this format'),
-  name: Name,
-  nodes: z.array(Node).min(1, 'must hold at least one node').max(8, 'must hold at most 8 nodes'),
-  vips: z.array(Vip).max(20, 'must hold at most 20 VIPs').default([]),
-  vrrp: Vrrp.optional(),
-  services: z
-    .array(WrittenService)
-    .min(1, 'must hold at least one service')
-    .max(100, 'must hold at most 100 services'),
-  haproxy: Haproxy.prefault({}),
-  system: System.prefault({}),
-  log: Log.prefault({}),
-});
-type WrittenSite = z.infer<typeof WrittenSite>;
+/** Component → value → what the site gives for it. */
+export type SiteComponents = Readonly<Record<string, Readonly<Record<string, SiteValue>>>>;
+
+/** Without a bundle at hand: any component, any value. configure() checks them against the declarations. */
+const AnyComponents = z.record(
+  Name,
+  z.record(
+    ValueName,
+    z.union(
+      [z.string().max(255, 'must have at most 255 characters'), z.number()],
+      'must be text or a number',
+    ),
+  ),
+);
+
+const writtenSite = (components: z.ZodType<SiteComponents, SiteComponents>) =>
+  strict({
+    'airbundle-site': z.literal(1, 'must be 1, the version of this format'),
+    name: Name,
+    nodes: z.array(Node).min(1, 'must hold at least one node').max(8, 'must hold at most 8 nodes'),
+    vips: z.array(Vip).max(20, 'must hold at most 20 VIPs').default([]),
+    vrrp: Vrrp.optional(),
+    services: z.array(WrittenService).max(100, 'must hold at most 100 services').default([]),
+    haproxy: Haproxy.prefault({}),
+    system: System.prefault({}),
+    log: Log.prefault({}),
+    /** Values of the components whose configuration the manifest declares. */
+    components: components.prefault({}),
+  });
+type WrittenSite = z.infer<ReturnType<typeof writtenSite>>;
 
 export type Protocol = z.infer<typeof WrittenService>['protocol'];
 export type Backend = z.infer<typeof Backend>;
@@ -264,19 +261,38 @@ export interface Site {
   readonly haproxy: z.infer<typeof Haproxy>;
   readonly system: z.infer<typeof System>;
   readonly log: z.infer<typeof Log>;
+  readonly components: SiteComponents;
 }
 
 const ROLE_PRIORITY = { primary: 150, secondary: 100 } as const;
 
-/** The schema of a site file; its output has every default filled in and every VIP name resolved. */
-export const SiteSchema: z.ZodType<Site> = WrittenSite.superRefine((site, context) => {
-  for (const problem of crossCheck(site))
-    context.addIssue({ code: 'custom', path: [...problem.path], message: problem.message });
-}).transform(complete);
+const siteSchema = (components: z.ZodType<SiteComponents, SiteComponents>) =>
+  writtenSite(components)
+    .superRefine((site, context) => {
+      for (const problem of crossCheck(site))
+        context.addIssue({ code: 'custom', path: [...problem.path], message: problem.message });
+    })
+    .transform(complete);
 
-/** @throws BundleError exit 3, with every problem of the file as `file:line:col: message`. */
-export function parseSite(bytes: Uint8Array, file: string): Site {
-  return readDocument(bytes, file, SiteSchema, 'SITE_INVALID');
+/** The schema of a site file; its output has every default filled in and every VIP name resolved. */
+export const SiteSchema = siteSchema(AnyComponents);
+
+/** The values that each component of a bundle declares; only of those with a declared configuration. */
+export type DeclaredValues = ReadonlyMap<string, Values>;
+
+/**
+ * @param declared what the bundle's components take: unknown and missing values are then errors with
+ *   their place; undefined where no bundle is at hand
+ * @throws BundleError exit 3, with every problem of the file as `file:line:col: message`.
+ */
+export function parseSite(bytes: Uint8Array, file: string, declared?: DeclaredValues): Site {
+  const schema: z.ZodType<Site> = declared === undefined ? SiteSchema : siteSchema(componentsOf(declared));
+  return readDocument(bytes, file, schema, 'SITE_INVALID');
+}
+
+function componentsOf(declared: DeclaredValues): z.ZodType<SiteComponents, SiteComponents> {
+  const sections = [...declared].map(([name, values]) => [name, valuesSchema(values).prefault({})] as const);
+  return strict(Object.fromEntries(sections)) as unknown as z.ZodType<SiteComponents, SiteComponents>;
 }
 
 /** @throws BundleError exit 3 when the site has no such node. */
@@ -317,13 +333,6 @@ export function parseSecret(text: string, file: string): VrrpSecret {
   });
 }
 
-/** @param text a Duration */
-export function durationMs(text: string): number {
-  const unit = /(?:ms|s|m|h)$/.exec(text)?.[0] ?? 'ms';
-  const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit] ?? 1;
-  return Number.parseInt(text, 10) * unitMs;
-}
-
 /** The interface that holds a VIP on this node. */
 export function vipInterface(vip: Vip, node: SiteNode): string {
   return vip.interface ?? node.interface;
@@ -355,6 +364,7 @@ function complete(written: WrittenSite): Site {
     haproxy: written.haproxy,
     system: written.system,
     log: written.log,
+    components: written.components,
   };
 }
 
@@ -434,7 +444,10 @@ function nodeProblems(site: WrittenSite): CrossProblem[] {
   const priorities = site.nodes.map(priorityOf);
   return site.nodes.flatMap((node, index) => {
     const path = ['nodes', index];
-    if ((node.role === undefined) === (node.priority === undefined))
+    const unsaid = node.role === undefined && node.priority === undefined;
+    // Without a VIP nobody has to come first.
+    if (unsaid && site.vips.length === 0) return [];
+    if (unsaid || (node.role !== undefined && node.priority !== undefined))
       return [{ path, message: 'must say either role (primary or secondary) or priority' }];
     const first = priorities.indexOf(priorities[index]);
     if (first === index) return [];

@@ -15,5 +15,5 @@ export function strict<T extends z.ZodRawShape>(shape: T) {
 
 /** The keys that a `strict` object knows, from the message of its unrecognized_keys issue. */
 export function knownKeys(message: string): readonly string[] {
-  return message.startsWith(KNOWN_KEYS) ? message.slice(KNOWN_KEYS.length).split(' ') : [];
+  return message.startsWith(KNOWN_KEYS) ? message.slice(KNOWN_KEYS.length).split(' ').filter(Boolean) : [];
 }

@@ -1,16 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { configure, firewalldCommands } from '../../src/configure/index.js';
-import { parseSecret, SiteSchema } from '../../src/model/site.js';
-import { BOTH, configured, contentOf, example, exampleObject, siteOf } from './fixtures.js';
+import { SiteSchema } from '../../src/model/site.js';
+import { BOTH, configured, contentOf, example, exampleObject, secretsOf, siteOf } from './fixtures.js';
 
 const pair = siteOf(example('tts-pair'));
 const full = siteOf(example('tts-full'));
-const secret = parseSecret('s3cret', 'vrrp.secret');
+const secrets = new Map([...secretsOf(pair), ...secretsOf(full)]);
 
 describe('configure', () => {
   it('gives the same value for the same site, whatever the order of the components', () => {
-    const turned = configure({ components: [...BOTH].reverse(), site: full, node: 'lb2', secret });
+    const turned = configure({ components: [...BOTH].reverse(), site: full, node: 'lb2', secrets });
     expect(turned).toEqual(configured(full, 'lb2'));
     expect(JSON.parse(JSON.stringify(turned))).toEqual(turned);
   });
@@ -79,7 +79,7 @@ describe('configure', () => {
   });
 
   it('gives keepalived alone no haproxy to ask', () => {
-    const alone = configure({ components: [BOTH[1]], site: pair, node: 'lb1', secret });
+    const alone = configure({ components: [BOTH[1]], site: pair, node: 'lb1', secrets });
     expect(alone.files.map((file) => file.path)).not.toContain('/etc/keepalived/check-haproxy');
     expect(contentOf(alone, '/etc/keepalived/keepalived.conf')).not.toContain('script "');
   });
@@ -88,7 +88,7 @@ describe('configure', () => {
     const wrong =
       (components: { name: string; configuration?: string }[], node = 'lb1') =>
       () =>
-        configure({ components, site: pair, node, secret });
+        configure({ components, site: pair, node, secrets });
     expect(wrong([{ name: 'lb', configuration: 'haprox' }])).toThrow(
       /"haprox", which does not exist; did you mean "haproxy"/,
     );
@@ -103,7 +103,7 @@ describe('configure', () => {
       /secret of site "tts" was not given/,
     );
     const { vrrp: _, ...bare } = pair;
-    expect(() => configure({ components: BOTH, site: bare, node: 'lb1', secret })).toThrow(
+    expect(() => configure({ components: BOTH, site: bare, node: 'lb1', secrets })).toThrow(
       /has no vrrp section/,
     );
   });

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { configure } from '../../src/configure/index.js';
 import type { Configuration } from '../../src/configure/index.js';
-import { parseSecret, parseSite } from '../../src/model/site.js';
+import { parseSite } from '../../src/model/site.js';
 import type { Site } from '../../src/model/site.js';
 
 export const example = (name: 'tts-pair' | 'tts-full'): string =>
@@ -20,8 +20,12 @@ export const BOTH = [
 ] as const;
 
 export function configured(site: Site, node = 'lb1', secret = 's3cret'): Configuration {
-  return configure({ components: BOTH, site, node, secret: parseSecret(secret, 'vrrp.secret') });
+  return configure({ components: BOTH, site, node, secrets: secretsOf(site, secret) });
 }
+
+/** As an installer reads them: the VRRP secret in the file that the site names. */
+export const secretsOf = (site: Site, text = 's3cret') =>
+  new Map([[site.vrrp?.secretFile ?? 'none', { text, path: 'vrrp.secret' }]]);
 
 export function contentOf(configuration: Configuration, path: string): string {
   const file = configuration.files.find((candidate) => candidate.path === path);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judgeProxies, parseShowInfoVersion, parseShowStat } from '../../src/configure/index.js';
+import { judgeProxies, parseShowStat } from '../../src/configure/haproxy-stats.js';
 
 /** haproxy 2.3.0's columns up to check_status, and one after it. */
 const COLUMNS =
@@ -58,11 +58,4 @@ describe('the verdict', () => {
       warnings: ['backend tts/tts1 is DOWN (L4CON)'],
     });
   });
-});
-
-it('show info tells the version', () => {
-  expect(parseShowInfoVersion('Name: HAProxy\nVersion: 2.3.21-3ce4e0f\nRelease_date: 2022/07/27\n')).toBe(
-    '2.3.21-3ce4e0f',
-  );
-  expect(parseShowInfoVersion('hello')).toBeUndefined();
 });

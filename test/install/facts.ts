@@ -72,7 +72,7 @@ export const NO_CONFIGURATION: Configuration = {
   refreshes: [],
   services: [],
   checks: [],
-  status: { versions: [], vips: [], haproxySockets: [] },
+  status: { versions: [], vips: [], sockets: [] },
   firewall: [],
 };
 
@@ -125,7 +125,7 @@ export function someConfiguration(given: Partial<Configuration> = {}): Configura
     status: {
       versions: [],
       vips: [{ name: 'tts', address: '10.0.0.100', prefixLength: 24, interface: 'eth0' }],
-      haproxySockets: [],
+      sockets: [],
     },
     firewall: [],
     ...given,

@@ -76,7 +76,7 @@ describe('who signed a bundle', () => {
       () => writeFileSync(sums(), readFileSync(sums(), 'utf8').replace('sequence=1', 'sequence=9')),
       'BAD_SIGNATURE',
     ],
-    ['a huge checksum file', () => truncateSync(sums(), 1024 ** 3), 'BAD_CHECKSUMS'],
+    ['a huge checksum file', () => truncateSync(sums(), 1024 ** 3), 'BAD_FILE'],
     ['no checksum file', () => rmSync(sums()), 'NO_BUNDLE'],
     ['two checksum files', () => copyFileSync(sums(), at('other.sha256')), 'NO_BUNDLE'],
     [

@@ -9,8 +9,8 @@ import { CACHE, HERE } from './paths.js';
 import { timed } from './progress.js';
 
 const SCRIPTS = path.join(HERE, 'sources');
-const COMPONENTS = ['haproxy', 'keepalived'] as const;
-type Component = (typeof COMPONENTS)[number];
+const PAIR = ['haproxy', 'keepalived'] as const;
+type Component = (typeof PAIR)[number] | 'redis';
 
 export interface LabSource {
   /** Path of a git repository on this host. */
@@ -25,7 +25,7 @@ export interface LabSource {
   readonly origin: string;
 }
 
-export type LabSources = Readonly<Record<Component, LabSource>>;
+export type LabSources = Readonly<Record<(typeof PAIR)[number], LabSource>>;
 
 const git = (repository: string, args: readonly string[]): Promise<string> =>
   // A clone that another user owns may be read here: nothing in it is run.
@@ -63,40 +63,36 @@ const tagIn = async (repository: string, wanted: string, lines: RegExp): Promise
 const WANTED: Readonly<Record<Component, { tag: string; lines: RegExp }>> = {
   haproxy: { tag: 'v2.3.0', lines: /^v2\.[23]\.\d+$/ },
   keepalived: { tag: 'v2.1.5', lines: /^v2\.1\.\d+$/ },
+  redis: { tag: '6.2.16', lines: /^6\.2\.\d+$/ },
 };
 
-const clonesIn = async (folder: string): Promise<LabSources> => {
-  const clones = await gitFoldersIn(folder);
-  const find = async (component: Component): Promise<LabSource> => {
-    const { tag, lines } = WANTED[component];
-    for (const clone of clones) {
-      if (
-        !path
-          .relative(folder, clone)
-          .split(/[/+]/)
-          .some((word) => word.startsWith(component))
-      )
-        continue;
-      const found = await tagIn(clone, tag, lines);
-      if (found !== undefined) return sourceOf(clone, found, `clone ${clone}`);
-    }
-    throw new LabError(
-      `no git repository of ${component} with the tag ${tag} in ${folder}`,
-      `put one at ${path.join(folder, component)}, or leave --sources out to use Debian's`,
-    );
-  };
-  return { haproxy: await find('haproxy'), keepalived: await find('keepalived') };
+const cloneIn = async (folder: string, component: Component): Promise<LabSource> => {
+  const { tag, lines } = WANTED[component];
+  for (const clone of await gitFoldersIn(folder)) {
+    const words = path.relative(folder, clone).split(/[/+]/);
+    if (!words.some((word) => word.startsWith(component))) continue;
+    const found = await tagIn(clone, tag, lines);
+    if (found !== undefined) return sourceOf(clone, found, `clone ${clone}`);
+  }
+  throw new LabError(
+    `no git repository of ${component} with the tag ${tag} in ${folder}`,
+    `put one at ${path.join(folder, component)}, or leave --sources out to use Debian's`,
+  );
 };
 
-const importDebian = async (folder: string): Promise<void> => {
+/** Upstream's way of naming a release. */
+const tagOf = (component: Component, version: string): string =>
+  component === 'redis' ? version : `v${version}`;
+
+const importDebian = async (folder: string, components: readonly Component[]): Promise<void> => {
   const image = await builderImage();
   await docker([
     ...['run', '--rm', '--network', 'host', '-v', `${folder}:/out`],
-    ...['-v', `${SCRIPTS}:/scripts:ro`, image, 'sh', '/scripts/unpack.sh'],
+    ...['-v', `${SCRIPTS}:/scripts:ro`, image, 'sh', '/scripts/unpack.sh', ...components],
   ]);
-  for (const component of COMPONENTS) {
+  for (const component of components) {
     const tree = path.join(folder, component);
-    const tag = `v${await versionIn(folder, component)}`;
+    const tag = tagOf(component, await versionIn(folder, component));
     await run(['sh', path.join(SCRIPTS, 'import.sh'), tree, `${tree}.git`, tag]);
     await rm(tree, { recursive: true });
   }
@@ -108,8 +104,12 @@ const wordIn = async (folder: string, component: Component, what: string): Promi
 const versionIn = (folder: string, component: Component): Promise<string> =>
   wordIn(folder, component, 'version');
 
-const debianSources = async (): Promise<LabSources> => {
-  const hash = await hashOfFiles(['unpack.sh', 'import.sh'].map((name) => path.join(SCRIPTS, name)));
+/** Imported together on the first call, and kept. @returns the folder */
+const debianSources = async (components: readonly Component[]): Promise<string> => {
+  const hash = await hashOfFiles(
+    ['unpack.sh', 'import.sh'].map((name) => path.join(SCRIPTS, name)),
+    components,
+  );
   const folder = path.join(CACHE, `sources-${hash}`);
   const exists = (): Promise<boolean> =>
     stat(folder).then(
@@ -122,20 +122,23 @@ const debianSources = async (): Promise<LabSources> => {
       await mkdir(CACHE, { recursive: true });
       const scratch = await mkdtemp(path.join(CACHE, 'making-sources-'));
       try {
-        await timed("import Debian's sources of haproxy and keepalived", () => importDebian(scratch));
+        await timed(`import Debian's sources of ${components.join(' and ')}`, () =>
+          importDebian(scratch, components),
+        );
         await rename(scratch, folder);
       } finally {
         await rm(scratch, { recursive: true, force: true });
       }
     });
-  const source = async (component: Component): Promise<LabSource> =>
-    sourceOf(
-      path.join(folder, `${component}.git`),
-      `v${await versionIn(folder, component)}`,
-      await wordIn(folder, component, 'origin'),
-    );
-  return { haproxy: await source('haproxy'), keepalived: await source('keepalived') };
+  return folder;
 };
+
+const debianSource = async (folder: string, component: Component): Promise<LabSource> =>
+  sourceOf(
+    path.join(folder, `${component}.git`),
+    tagOf(component, await versionIn(folder, component)),
+    await wordIn(folder, component, 'origin'),
+  );
 
 /**
  * Git repositories of haproxy and keepalived on this host.
@@ -143,5 +146,29 @@ const debianSources = async (): Promise<LabSources> => {
  *   keepalived of 11 or, where the mirror lacks that, of 12
  * @throws LabError when `clones` lacks one, or when Debian's cannot be downloaded
  */
-export const labSources = (clones?: string): Promise<LabSources> =>
-  clones === undefined ? debianSources() : clonesIn(path.resolve(clones));
+export const labSources = async (clones?: string): Promise<LabSources> => {
+  if (clones !== undefined) {
+    const folder = path.resolve(clones);
+    return { haproxy: await cloneIn(folder, 'haproxy'), keepalived: await cloneIn(folder, 'keepalived') };
+  }
+  const folder = await debianSources(PAIR);
+  return {
+    haproxy: await debianSource(folder, 'haproxy'),
+    keepalived: await debianSource(folder, 'keepalived'),
+  };
+};
+
+/**
+ * The same for Redis: upstream's own 6.0.16 as Debian 11 carries it, or 6.2 from a clone in `clones`.
+ * @throws LabError
+ */
+export const redisSource = async (clones?: string): Promise<LabSource> =>
+  clones === undefined
+    ? debianSource(await debianSources(['redis']), 'redis')
+    : cloneIn(path.resolve(clones), 'redis');
+
+/** A folder as a repository of its own, with one commit and a tag. @param bare where it is made */
+export const folderSource = async (folder: string, bare: string, ref: string): Promise<LabSource> => {
+  await run(['sh', path.join(SCRIPTS, 'import.sh'), folder, bare, ref]);
+  return sourceOf(bare, ref, `folder ${folder}`);
+};

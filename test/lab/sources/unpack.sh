@@ -1,5 +1,5 @@
 #!/bin/sh
-# Unpacks Debian's source packages haproxy and keepalived into /out, patches applied.
+# Unpacks the Debian source packages that are named into /out, patches applied (redis: as upstream made it).
 # Debian 11's version is wanted; where the mirror does not hold its archive, Debian 12's is taken.
 # The .dsc is not asked for: apt checks the archives against its own signed index.
 set -eu
@@ -12,6 +12,8 @@ apt-get -q update
 fetch() { # name suite
   rm -f "$1"_*
   apt-get -q source --download-only --tar-only "$1/$2" || return 1
+  # Debian's patches make redis use its own libraries and defaults: not what a manifest is written for.
+  [ "$1" != redis ] || return 0
   apt-get -q source --download-only --diff-only "$1/$2" ||
     echo "the mirror does not hold the patches of $1 in $2: going on without"
 }
@@ -46,12 +48,12 @@ mend() {
 }
 
 cd /tmp
-for name in haproxy keepalived; do
+for name in "$@"; do
   suite=bullseye
   if ! fetch "$name" "$suite"; then
     suite=bookworm
     fetch "$name" "$suite"
   fi
   unpack "$name" "$suite"
+  [ "$name" != keepalived ] || mend
 done
-mend

@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -12,14 +14,16 @@ import type { PackedBundle } from './packager.js';
 export const MEDIUM = '/media/usb';
 export const DESK = '/root/airbundle';
 
-/** Carries the folder in, and the public key and the site by their own way. */
-export async function carry(lab: Lab, node: string, packed: PackedBundle): Promise<void> {
+/**
+ * Carries the folder in, and the public key and the site by their own way.
+ * @param site a folder with site.yaml and its secrets; the site of the lab's VIP and backends when absent
+ */
+export async function carry(lab: Lab, node: string, packed: PackedBundle, site?: string): Promise<void> {
   await lab.exec(node, ['mkdir', '-p', '-m', '700', MEDIUM, DESK]);
   await lab.copyIn(node, packed.folder, MEDIUM);
   await lab.copyIn(node, packed.publicKey, `${DESK}/packager.pub.pem`);
-  const site = await labSite(lab, packed.work);
-  for (const file of ['site.yaml', 'vrrp.secret'])
-    await lab.copyIn(node, `${site}/${file}`, `${DESK}/${file}`);
+  const folder = site ?? (await labSite(lab, packed.work));
+  for (const file of await readdir(folder)) await lab.copyIn(node, join(folder, file), `${DESK}/${file}`);
 }
 
 /** The three chained commands of a first installation, as they are typed in the bundle's folder. */

@@ -8,7 +8,7 @@ import { collectorImage } from '../images.js';
 import { LAB, ROOT } from '../paths.js';
 import { labRepository } from '../repository.js';
 import { serveRepository } from '../serve.js';
-import type { LabSources } from '../sources.js';
+import type { LabSource, LabSources } from '../sources.js';
 import { labSources } from '../sources.js';
 import { labManifest } from './manifest.js';
 
@@ -31,13 +31,14 @@ export interface PackedBundle extends z.infer<typeof Created> {
   readonly work: string;
   readonly publicKey: string;
   readonly fingerprint: string;
-  readonly sources_: LabSources;
   readonly createMs: number;
 }
 
 export interface PackagerOptions {
   /** A folder with clones of the real upstreams; Debian's sources otherwise. */
   readonly clones?: string;
+  /** The folder of the manifest and its templates; default: the shipped ones. */
+  readonly manifests?: string;
   /** Lines of the product's own progress; default: this process's stderr. */
   readonly quiet?: boolean;
 }
@@ -45,20 +46,33 @@ export interface PackagerOptions {
 /** The built command, as it would be installed. */
 export const CLI = join(ROOT, 'build', 'cli.js');
 
+/** What a packager types, on the lab's repository and sources: `bundle keygen` once, `bundle create`. */
+export async function packager(
+  options: PackagerOptions = {},
+): Promise<PackedBundle & { readonly sources_: LabSources }> {
+  const sources = await labSources(options.clones);
+  return { ...(await packed('tts-ha', sources, options)), sources_: sources };
+}
+
 /**
- * What a packager types, on the lab's repository and sources: `bundle keygen` once, `bundle create`.
+ * The same for any shipped manifest.
+ * @param name NAME.yaml in the folder of manifests
  * @throws LabError with the command's output
  */
-export async function packager(options: PackagerOptions = {}): Promise<PackedBundle> {
+export async function packed(
+  name: string,
+  sources: Readonly<Record<string, LabSource>>,
+  options: PackagerOptions = {},
+): Promise<PackedBundle> {
   const repository = await labRepository();
-  const sources = await labSources(options.clones);
   const image = await collectorImage();
-  const commits = [sources.haproxy.commit, sources.keepalived.commit];
+  const commits = Object.values(sources).map((source) => source.commit);
   const work = join(LAB, 'demo', hashOf([repository.identity, ...commits]).slice(0, 12));
   await mkdir(work, { recursive: true });
   const served = await serveRepository(repository);
   try {
-    const manifest = await labManifest(repository, served.url, sources, work);
+    const manifests = options.manifests ?? join(ROOT, 'manifests');
+    const manifest = await labManifest(name, manifests, repository, served.url, sources, work);
     const keys = join(work, 'keys', 'packager');
     if (!(await exists(`${keys}.key.pem`))) await bundle(['keygen', '--out', keys], true);
     const startMs = performance.now();
@@ -72,14 +86,7 @@ export async function packager(options: PackagerOptions = {}): Promise<PackedBun
     const createMs = performance.now() - startMs;
     const created = Created.parse(JSON.parse(text));
     const publicKey = `${keys}.pub.pem`;
-    return {
-      ...created,
-      work,
-      publicKey,
-      fingerprint: await fingerprintOf(publicKey),
-      sources_: sources,
-      createMs,
-    };
+    return { ...created, work, publicKey, fingerprint: await fingerprintOf(publicKey), createMs };
   } finally {
     await served.close();
   }
