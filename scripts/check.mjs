@@ -30,6 +30,7 @@ async function shellcheck() {
     '-z',
     '--',
     '*.sh',
+    '*.bash',
     '.ci/run',
   ]);
   if (listed.code !== 0) return listed;

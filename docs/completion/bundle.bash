@@ -1,0 +1,56 @@
+# shellcheck shell=bash disable=SC2207
+# Made by scripts/completion.mjs from --help. Do not edit.
+# Install: cp docs/completion/bundle.bash /etc/bash_completion.d/bundle
+_airbundle() {
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)); then
+    COMPREPLY=($(compgen -W 'create inspect install keygen lock plan sign status verify --help --version' -- "$word"))
+    return
+  fi
+  case $before in
+    -o|--output)
+      COMPREPLY=($(compgen -W 'text json' -- "$word"))
+      return
+      ;;
+    --log-format)
+      COMPREPLY=($(compgen -W 'text json' -- "$word"))
+      return
+      ;;
+    --engine)
+      COMPREPLY=($(compgen -W 'docker podman' -- "$word"))
+      return
+      ;;
+    --key|--out|--passphrase-file|--site)
+      COMPREPLY=($(compgen -f -- "$word"))
+      return
+      ;;
+    --cache)
+      COMPREPLY=($(compgen -d -- "$word"))
+      return
+      ;;
+    --allow-conflict|--allow-protected|--fingerprint|--image|--node) return ;;
+  esac
+  case $word in
+    -*)
+      case $command in
+        create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --key --passphrase-file --out --force -h --help' -- "$word")) ;;
+        inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
+        install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run -h --help' -- "$word")) ;;
+        keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file -h --help' -- "$word")) ;;
+        lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache -h --help' -- "$word")) ;;
+        plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
+        sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
+        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
+        verify) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
+      esac
+      ;;
+    *)
+      case $command in
+        create | inspect | lock | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        install | plan | sign) COMPREPLY=($(compgen -d -- "$word")) ;;
+      esac
+      ;;
+  esac
+}
+complete -o filenames -F _airbundle bundle airbundle

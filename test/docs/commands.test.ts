@@ -1,0 +1,174 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { skipUnless } from '../support/skip.js';
+import type { Command } from './support.js';
+import { buildInto, commandsOf, pages, read, ROOT, shellBlocksOf, simpleCommands } from './support.js';
+
+let folder = '';
+/** Commands of both programs under one roof: `bundle` is the packager's and the node's name. */
+let commands: Map<string, Command>;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'airbundle-docs-'));
+  for (const name of ['node_modules', 'package.json', 'dockerfiles'])
+    symlinkSync(join(ROOT, name), join(folder, name));
+  buildInto(join(folder, 'build'));
+  commands = new Map();
+  for (const program of ['cli.js', 'installer.cjs'])
+    for (const [name, command] of commandsOf(join(folder, 'build', program))) {
+      const options = new Map([...(commands.get(name)?.options ?? []), ...command.options]);
+      commands.set(name, { ...command, options });
+    }
+}, 120_000);
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Why one command of a page would be refused; undefined: it would be taken. */
+function mistake(words: readonly string[]): string | undefined {
+  const [program = '', ...rest] = words;
+  const installSh = program === 'sh' && rest[0] === 'install.sh';
+  if (program !== 'bundle' && program !== 'airbundle' && !installSh) return undefined;
+  const typed = installSh ? ['install', '.', ...rest.slice(1)] : rest;
+  if (typed.length === 1 && ['--help', '--version'].includes(typed[0] ?? '')) return undefined;
+  const [name = '', ...given] = typed;
+  const command = commands.get(name);
+  if (command === undefined) return `there is no command "${name}"`;
+  let count = 0;
+  for (let at = 0; at < given.length; at += 1) {
+    const word = given[at] ?? '';
+    if (word === '>' || word === '<') {
+      at += 1;
+      continue;
+    }
+    if (!word.startsWith('-')) {
+      count += 1;
+      continue;
+    }
+    const takesValue = command.options.get(word);
+    if (takesValue === undefined) return `${name} has no option ${word}`;
+    if (!takesValue) continue;
+    at += 1;
+    if (given[at] === undefined) return `${word} needs a value`;
+  }
+  return count === command.arguments ? undefined : `${name} takes ${command.arguments} arguments`;
+}
+
+describe('a command in the documents', () => {
+  it('is one that the programs take, with options that they have', () => {
+    const mistakes = pages().flatMap((page) =>
+      shellBlocksOf(page).flatMap((block) =>
+        simpleCommands(block.text).flatMap((words) => {
+          const what = mistake(words);
+          return what === undefined ? [] : [`${block.where}: ${words.join(' ')}: ${what}`];
+        }),
+      ),
+    );
+    expect(mistakes).toEqual([]);
+  });
+
+  it('is found at all, and a wrong one is noticed', () => {
+    const all = pages().flatMap((page) => shellBlocksOf(page).flatMap((block) => simpleCommands(block.text)));
+    const ours = all.filter(([program]) => program === 'bundle' || program === 'airbundle');
+    expect(ours.length).toBeGreaterThan(20);
+    expect(mistake(['bundle', 'explode'])).toMatch('no command');
+    expect(mistake(['bundle', 'create', 'm.yaml', '--kye', 'k'])).toMatch('no option --kye');
+    expect(mistake(['sh', 'install.sh', '--key'])).toMatch('needs a value');
+    expect(mistake(['airbundle', 'install'])).toMatch('takes 1');
+  });
+
+  it('is shell that a shell can read', () => {
+    for (const page of pages())
+      for (const block of shellBlocksOf(page)) {
+        const read = spawnSync('bash', ['-n'], { input: block.text, encoding: 'utf8' });
+        expect(`${block.where} ${read.stderr}`).toBe(`${block.where} `);
+      }
+  });
+
+  it('names npm scripts that there are', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = pages().flatMap((page) =>
+      [...read(page).matchAll(/npm run ([a-z:]+)/g)].map((m) => m[1] ?? ''),
+    );
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+  });
+});
+
+describe('every command and option', () => {
+  const everyOption = (): [string, string][] =>
+    [...commands.values()].flatMap(({ name, options }) =>
+      [...options.keys()].map((option): [string, string] => [name, option]),
+    );
+
+  it('is in docs/reference/commands.md', () => {
+    const page = read('docs/reference/commands.md');
+    const sections = new Map(
+      page
+        .split(/^### /m)
+        .slice(1)
+        .map((section): [string, string] => [
+          /^(?:bundle|airbundle) (\S+)/.exec(section)?.[1] ?? '',
+          section,
+        ]),
+    );
+    const common = page.split('## Every command')[1]?.split('\n## ')[0] ?? '';
+    const missing = everyOption().filter(([name, option]) => {
+      const here = `${common}${sections.get(name) ?? ''}${['plan', 'create'].includes(name) ? (sections.get(name === 'plan' ? 'install' : 'lock') ?? '') : ''}`;
+      return !new RegExp(`\`${option}[ \`]`).test(here);
+    });
+    expect(missing).toEqual([]);
+    expect([...commands.keys()].filter((name) => !sections.has(name))).toEqual([]);
+  });
+
+  it('is in the man page', () => {
+    const page = read('docs/man/bundle.1').replaceAll('\\-', '-');
+    const missing = everyOption().filter(
+      ([, option]) => !new RegExp(`(?:^|\\s)${option}(?![a-z-])`, 'm').test(page),
+    );
+    expect(missing).toEqual([]);
+    expect([...commands.keys()].filter((name) => !page.includes(`\n.B ${name}\n`))).toEqual([]);
+  });
+
+  it('has an example in its --help', () => {
+    for (const { help } of commands.values()) expect(help).toMatch(/Examples?:\n {2}(?:bundle|airbundle) /);
+  });
+});
+
+describe('shell completion', () => {
+  it('is what scripts/completion.mjs makes from --help', () => {
+    const script = join(ROOT, 'scripts/completion.mjs');
+    const args = [script, '--check', '--programs', join(folder, 'build')];
+    const checked = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect(`${checked.stderr}${checked.stdout}`).toBe('');
+    expect(checked.status).toBe(0);
+  });
+
+  it('offers every command and every option of it in bash', () => {
+    const offer = (...words: string[]): string[] => {
+      const line = words.map((word) => `'${word}'`).join(' ');
+      const text = `source docs/completion/bundle.bash; COMP_WORDS=(bundle ${line}); COMP_CWORD=${words.length}; _airbundle; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      return execFileSync('bash', ['-c', text], { cwd: ROOT, encoding: 'utf8' }).trim().split('\n');
+    };
+    expect(offer('').filter((word) => !word.startsWith('-'))).toEqual([...commands.keys()].sort());
+    for (const { name, options } of commands.values())
+      expect(offer(name, '-').sort()).toEqual([...options.keys()].sort());
+    expect(offer('create', '--engine', '')).toEqual(['docker', 'podman']);
+    expect(offer('create', 'manif')).toEqual(['manifests']);
+  });
+});
+
+describe('the man page', () => {
+  const groff = ['/usr/bin/groff', '/usr/local/bin/groff', '/opt/homebrew/bin/groff'].find(existsSync);
+  skipUnless(groff !== undefined, 'no groff on this machine');
+
+  it('is read by groff without a warning', () => {
+    const made = spawnSync(groff ?? '', ['-ww', '-man', '-Tascii', join(ROOT, 'docs/man/bundle.1')], {
+      encoding: 'utf8',
+    });
+    expect(made.stderr).toBe('');
+    expect(made.stdout).toContain('Trusted keys.');
+  });
+});
