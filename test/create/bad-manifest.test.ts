@@ -44,9 +44,9 @@ describe('a manifest that cannot be used', () => {
     ['a syntax error', good.replace('sequence: 3', 'sequence: [3'), /^.*:\d+:\d+$/, /./],
     [
       'an unknown key',
-      good.replace('version: "1.2.0"', 'verison: "1.2.0"'),
-      /:3:1$/,
-      /did you mean "version"/,
+      good.replace('sequence: 3', 'sequence: 3\ndescripton: x'),
+      /:5:1$/,
+      /did you mean "description"/,
     ],
     [
       'a component twice',
