@@ -54,7 +54,7 @@ const KEYWORDS: Record<string, Keyword | undefined> = {
   required: (rule: readonly string[], value, at) =>
     isObject(value) ? rule.flatMap((name) => unless(name in value, at, `lacks ${name}`)) : [],
   additionalProperties: (rule: boolean | JsonSchema, value, at, schema) => {
-    const known = Object.keys((schema['properties'] ?? {}));
+    const known = Object.keys(schema['properties'] ?? {});
     const others = isObject(value) ? Object.entries(value).filter(([name]) => !known.includes(name)) : [];
     return others.flatMap(([name, property]) =>
       typeof rule === 'boolean'
