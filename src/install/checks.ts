@@ -37,10 +37,8 @@ interface Answer {
 async function ask(host: Host, check: Check): Promise<Answer> {
   const plain = (problem: string | undefined): Answer => ({ problem, warnings: [] });
   switch (check.kind) {
-    case 'unit': {
-      const state = (await host.run(['systemctl', 'is-active', check.unit])).stdout.trim();
-      return plain(state === 'active' ? undefined : `${check.unit} is ${state === '' ? 'unknown' : state}`);
-    }
+    case 'unit':
+      return plain(await unitProblem(host, check.unit));
     case 'listen': {
       const table = (await host.read('/proc/net/tcp'))?.toString('utf8') ?? '';
       const wanted = check.address === '0.0.0.0' ? '*' : check.address;
@@ -62,6 +60,25 @@ async function ask(host: Host, check: Check): Promise<Answer> {
       );
     }
   }
+}
+
+/** A service that dies at once is "active" for a moment each time systemd restarts it (RestartSec=1). */
+const STEADY_MS = 2500;
+
+async function unitProblem(host: Host, unit: string): Promise<string | undefined> {
+  const shown = await host.run([
+    ...(['systemctl', 'show', '-p', 'ActiveState', '-p', 'ActiveEnterTimestampMonotonic'] as const),
+    unit,
+  ]);
+  const field = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(shown.stdout)?.[1] ?? '';
+  const state = field('ActiveState');
+  if (state !== 'active')
+    return `${unit} is ${state === '' ? 'unknown' : state} (see: journalctl -u ${unit})`;
+  const uptime = (await host.read('/proc/uptime'))?.toString('latin1').split(' ')[0] ?? '';
+  const activeMs = Number(uptime) * 1000 - Number(field('ActiveEnterTimestampMonotonic')) / 1000;
+  return activeMs >= STEADY_MS
+    ? undefined
+    : `${unit} does not stay up: active for ${String(Math.round(activeMs))} ms (see: journalctl -u ${unit})`;
 }
 
 async function judgeSocket(check: Extract<Check, { kind: 'socket' }>): Promise<Answer> {

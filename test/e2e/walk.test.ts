@@ -150,8 +150,20 @@ describe('the walk from a manifest to answered gRPC calls', () => {
     await sh(`mv /root/away.tar '${file(`${packed.stem}.tar`)}'`);
   });
 
-  it('refuses --key once a key is trusted', async () => {
-    const refused = await type(lab, NODE, packed, chain(packed, NODE));
+  it('takes the same first command again, and refuses another --key once a key is trusted', async () => {
+    const again = await type(lab, NODE, packed, chain(packed, NODE));
+    expect(again.exitCode, again.stderr).toBe(0);
+    expect(again.stdout).toContain('nothing was changed');
+    await sh(`openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout > ${DESK}/other.pem`);
+    const other = await out(
+      `openssl pkey -pubin -in ${DESK}/other.pem -outform DER | sha256sum | cut -c 1-64`,
+    );
+    const refused = await type(
+      lab,
+      NODE,
+      packed,
+      `sh install.sh --key ${DESK}/other.pem --fingerprint ${other} --site ${DESK}/site.yaml --node ${NODE} -y`,
+    );
     expect(refused.exitCode).toBe(5);
     expect(refused.stderr).toContain('TRUST_EXISTS');
   });

@@ -34,6 +34,7 @@ describe('the way through an installation', () => {
     const host = rootedHost({ answer, ...(fail === undefined ? {} : { fail }) });
     cpSync(made.folder, path.join(host.root, 'm'), { recursive: true });
     host.put('/key.pem', key.pem);
+    host.put('/usr/sbin/useradd', '');
     host.put('/etc/os-release', 'ID="centos"\nVERSION_ID="7"\nPRETTY_NAME="CentOS Linux 7 (Core)"\n');
     host.put('/etc/centos-release', 'CentOS Linux release 7.5.1804 (Core)\n');
     return host;
@@ -81,7 +82,7 @@ describe('the way through an installation', () => {
   const untouched = (host: Rooted): void => {
     expect(names(host, target.stage)).toEqual([]);
     expect(names(host, '/etc')).toEqual(['centos-release', 'os-release']);
-    expect(names(host, '/usr')).not.toContain('sbin/airbundle');
+    expect(names(host, '/usr/sbin')).toEqual(['useradd']);
     expect(names(host, target.libexec)).toEqual([]);
     expect(names(host, target.state)).not.toContain('receipt.json');
   };

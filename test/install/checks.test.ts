@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { runCheck } from '../../src/install/checks.js';
+import { parseListeners } from '../../src/install/probe.js';
+import { rootedHost } from '../host/rooted.js';
+
+const unit = { component: 'c', id: 'unit', kind: 'unit', unit: 'x.service', timeoutMs: 0 } as const;
+const problem = async (state: string, activeForMs: number): Promise<string | undefined> => {
+  const host = rootedHost({
+    answer: () => ({
+      stdout: `ActiveState=${state}\nActiveEnterTimestampMonotonic=${(100_000 - activeForMs) * 1000}\n`,
+    }),
+  });
+  host.put('/proc/uptime', '100.00 1.00\n');
+  return (
+    await runCheck(
+      host,
+      unit,
+      () => 0,
+      () => false,
+    )
+  ).problem;
+};
+
+describe('a unit', () => {
+  it('holds when it has been active for a while', async () => {
+    expect(await problem('active', 60_000)).toBeUndefined();
+  });
+  it('does not hold while it is restarted again and again', async () => {
+    expect(await problem('active', 300)).toContain('x.service does not stay up: active for 300 ms');
+    expect(await problem('activating', 0)).toContain('x.service is activating');
+  });
+});
+
+describe('a port', () => {
+  const table = [
+    '  sl  local_address rem_address   st tx_queue rx_queue',
+    '   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000',
+    '   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000',
+    '   2: 0100007F:1F91 0100007F:9999 01 00000000:00000000 00:00000000',
+  ].join('\n');
+  it('is read from the table of the kernel, listeners only', () => {
+    expect(parseListeners(table)).toEqual(['127.0.0.1:8080', '*:22']);
+  });
+  it.each([
+    ['127.0.0.1', 8080, true],
+    ['10.0.0.1', 22, true],
+    ['0.0.0.0', 22, true],
+    ['127.0.0.1', 8081, false],
+    ['0.0.0.0', 8080, false],
+  ])('%s:%i listens: %s', async (address, port, holds) => {
+    const host = rootedHost();
+    host.put('/proc/net/tcp', table);
+    const check = { component: 'c', id: 'p', kind: 'listen', address, port, timeoutMs: 0 } as const;
+    expect(
+      (
+        await runCheck(
+          host,
+          check,
+          () => 0,
+          () => false,
+        )
+      ).problem === undefined,
+    ).toBe(holds);
+  });
+});
