@@ -100,9 +100,7 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
   }
   const branch = issue.code === 'invalid_union' ? meantBranch(issue) : undefined;
   if (branch !== undefined)
-    return branch.flatMap((inner) =>
-      locate(document, { ...inner, path: [...issue.path, ...inner.path] } as z.core.$ZodIssue),
-    );
+    return branch.flatMap((inner) => locate(document, { ...inner, path: [...issue.path, ...inner.path] }));
   const path = issue.path.map(String).join('.');
   return [
     {

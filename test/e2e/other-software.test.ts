@@ -22,15 +22,17 @@ const PASSWORD = 'Zk3-not-a-real-one-9Q';
 
 let folder: string;
 let lab: Lab;
+/** What afterAll has to clear away, also when beforeAll did not come to its end. */
+const made: { lab?: Lab; folder?: string } = {};
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'airbundle-other-'));
-  lab = await startLab({ nodes: [NODE, BEAT_NODE] });
+  folder = made.folder = await mkdtemp(join(tmpdir(), 'airbundle-other-'));
+  lab = made.lab = await startLab({ nodes: [NODE, BEAT_NODE] });
 });
 
 afterAll(async () => {
-  await lab?.down();
-  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  await made.lab?.down();
+  if (made.folder !== undefined) await rm(made.folder, { recursive: true, force: true });
 });
 
 const shOn = async (node: string, command: string): Promise<string> => {
