@@ -302,7 +302,7 @@ describe('no value can leave its word', () => {
           return !parsed.success || /^[A-Za-z0-9._+@:~/-]+$/.test(String(parsed.data));
         },
       ),
-      { numRuns: 20_000 },
+      { numRuns: 4000 },
     );
   });
 
@@ -333,9 +333,9 @@ describe('no value can leave its word', () => {
           return JSON.stringify(words(text)) === JSON.stringify(shape) && !text.includes('{{');
         },
       ),
-      { numRuns: 3000 },
+      { numRuns: 600 },
     );
-    expect(accepted).toBeGreaterThan(100);
+    expect(accepted).toBeGreaterThan(50);
   });
 
   it('a secret is one word, too', () => {
@@ -351,7 +351,7 @@ describe('no value can leave its word', () => {
         }
         return /\npassword [A-Za-z0-9._~+=/@:-]+\n$/.test(content);
       }),
-      { numRuns: 3000 },
+      { numRuns: 600 },
     );
   });
 });

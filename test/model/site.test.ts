@@ -267,3 +267,21 @@ describe('the VRRP secret', () => {
 it('a duration says its unit', () => {
   expect(['500ms', '5s', '10m', '2h'].map(durationMs)).toEqual([500, 5000, 600_000, 7_200_000]);
 });
+
+describe('a site without a load balancer', () => {
+  const BARE =
+    'airbundle-site: 1\nname: cache\nnodes:\n  - { name: c1, address: 10.20.0.31, interface: eth0 }\n';
+
+  it('needs no services, no VIP and no role', () => {
+    expect(parse(BARE)).toMatchObject({ services: [], vips: [], components: {} });
+  });
+
+  it('may give values to components; which there are, only a bundle says', () => {
+    expect(parse(`${BARE}components: { redis: { port: 6379, password: a.secret } }\n`).components).toEqual({
+      redis: { port: 6379, password: 'a.secret' },
+    });
+    const file = new TextEncoder().encode(`${BARE}components: { redis: { port: 1 } }\n`);
+    expect(() => parseSite(file, 'site.yaml', new Map())).toThrow(/unknown key "redis"/);
+    expect(() => parse(`${BARE}components: { redis: { port: [1] } }\n`)).toThrow(/must be text or a number/);
+  });
+});

@@ -39,6 +39,8 @@ export interface PackagerOptions {
   readonly clones?: string;
   /** The folder of the manifest and its templates; default: the shipped ones. */
   readonly manifests?: string;
+  /** Where manifest, lock, keys and bundle go; default: a folder of its own for each set of inputs, kept. */
+  readonly work?: string;
   /** Lines of the product's own progress; default: this process's stderr. */
   readonly quiet?: boolean;
 }
@@ -66,8 +68,10 @@ export async function packed(
 ): Promise<PackedBundle> {
   const repository = await labRepository();
   const image = await collectorImage();
-  const commits = Object.values(sources).map((source) => source.commit);
-  const work = join(LAB, 'demo', hashOf([repository.identity, ...commits]).slice(0, 12));
+  // A lock belongs to one set of inputs; the address of a source is one of them.
+  const origins = Object.values(sources).flatMap((source) => [source.url, source.commit]);
+  const inputs = hashOf([name, repository.identity, ...origins]).slice(0, 12);
+  const work = options.work ?? join(LAB, 'demo', inputs);
   await mkdir(work, { recursive: true });
   const served = await serveRepository(repository);
   try {
