@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'create inspect install keygen lock plan sign status verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'create init inspect install keygen lock plan sign status verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -35,6 +35,7 @@ _airbundle() {
     -*)
       case $command in
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --key --passphrase-file --out --force -h --help' -- "$word")) ;;
+        init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run -h --help' -- "$word")) ;;
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file -h --help' -- "$word")) ;;
@@ -47,7 +48,7 @@ _airbundle() {
       ;;
     *)
       case $command in
-        create | inspect | lock | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        create | init | inspect | lock | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
         install | plan | sign) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;

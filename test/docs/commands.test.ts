@@ -54,7 +54,10 @@ function mistake(words: readonly string[]): string | undefined {
     at += 1;
     if (given[at] === undefined) return `${word} needs a value`;
   }
-  return count === command.arguments ? undefined : `${name} takes ${command.arguments} arguments`;
+  const { atLeast, atMost } = command.arguments;
+  return count >= atLeast && count <= atMost
+    ? undefined
+    : `${name} takes ${atLeast === atMost ? atLeast : `${atLeast} to ${atMost}`} arguments`;
 }
 
 describe('a command in the documents', () => {

@@ -24,8 +24,8 @@ export interface Command {
   readonly name: string;
   /** Every option as it is typed, short and long, → whether a value follows. */
   readonly options: ReadonlyMap<string, boolean>;
-  /** How many arguments stand beside the options. */
-  readonly arguments: number;
+  /** How many arguments must stand beside the options, and how many may. */
+  readonly arguments: { readonly atLeast: number; readonly atMost: number };
   /** The text itself. */
   readonly help: string;
 }
@@ -46,7 +46,9 @@ export function commandsOf(program: string): Map<string, Command> {
       for (const match of text.matchAll(/^ {2}(?:(-\w), )?(--[a-z-]+)( <\S+>)?/gm))
         for (const word of [match[1], match[2]])
           if (word !== undefined) options.set(word, match[3] !== undefined);
-      return [name, { name, options, arguments: [...usage.matchAll(/<\w+>/g)].length, help: text }];
+      const atLeast = [...usage.matchAll(/<\w+>/g)].length;
+      const atMost = atLeast + [...usage.replace('[options]', '').matchAll(/\[\w+\]/g)].length;
+      return [name, { name, options, arguments: { atLeast, atMost }, help: text }];
     }),
   );
 }
