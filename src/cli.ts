@@ -2,17 +2,20 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js';
 import type { CreateResult } from './create/create.js';
 import { createBundle, lockManifest } from './create/create.js';
 import { initFolder } from './create/init.js';
 import { keygen } from './create/keys.js';
+import type { CacheEntry } from './create/cache.js';
 import type { SignResult } from './create/sign-folder.js';
-import { signFolder } from './create/sign-folder.js';
+import { EXIT, usageError } from './errors.js';
 import { defaultCacheDirectory } from './create/store.js';
+import { listCache, pruneCache } from './create/cache.js';
 import { localHost } from './host/local.js';
+import { signFolder } from './create/sign-folder.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
 import { reviewCommands } from './review-commands.js';
@@ -32,6 +35,7 @@ interface CreateOptions extends CollectOptions {
   readonly passphraseFile?: string;
   readonly out: string;
   readonly force?: boolean;
+  readonly locked?: boolean;
 }
 
 /** Flag over environment; no variable here affects trust. */
@@ -64,14 +68,20 @@ function program(): Command {
     .addHelpText('after', '\nExample:\n  bundle keygen --out keys/packager')
     .action(runKeygen);
   collectOptions(root.command('lock'))
-    .description('resolve the manifest and write the exact packages, commits and digests to its lock')
-    .addHelpText('after', '\nExample:\n  bundle lock manifests/tts-ha.yaml')
+    .description('write the exact packages, commits and digests to the lock; what still fits stays')
+    .argument('[components...]', 'with --update: renew only these')
+    .option('--update', 'take what the origins have now, also where the lock fits')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  bundle lock manifests/tts-ha.yaml\n  bundle lock manifests/tts-ha.yaml --update haproxy',
+    )
     .action(runLock);
   collectOptions(root.command('create'))
     .description('collect, pack and sign: writes OUT/NAME-VERSION-el7.x86_64/')
     .requiredOption('--key <file>', 'the signing key that "bundle keygen" made')
     .option('--passphrase-file <file>', "the key's passphrase, on the first line of this file")
     .option('--out <folder>', 'where the folder of the bundle goes', process.env['AIRBUNDLE_OUT'] ?? 'dist')
+    .option('--locked', 'refuse to write the lock: it must be there and fit the manifest')
     .option('--force', 'replace a bundle of the same name that has other bytes')
     .addHelpText('after', '\nExample:\n  bundle create manifests/tts-ha.yaml --key keys/packager.key.pem')
     .action(runCreate);
@@ -86,7 +96,32 @@ function program(): Command {
     )
     .action(runSign);
   reviewCommands(root, { host: localHost, trustStore: false });
+  cacheCommands(root.command('cache').description('what is kept between runs'));
   return root;
+}
+
+function cacheCommands(cache: Command): void {
+  const folder = (command: Command): Command =>
+    commonOptions(command).option('--cache <folder>', 'the cache (AIRBUNDLE_CACHE)');
+  folder(cache.command('list'))
+    .description('every entry: size, last use, what it is')
+    .addHelpText('after', '\nExample:\n  bundle cache list')
+    .action(runCacheList);
+  folder(cache.command('prune'))
+    .description('remove what has not been used for a time and none of these locks needs')
+    .argument('[locks...]', 'locks whose packages, sources and runtime stay')
+    .option('--older-than <days>', 'unused for so many days; 0 for all', wholeNumber, 30)
+    .option('--dry-run', 'only say what would go')
+    .addHelpText(
+      'after',
+      '\nExample:\n  bundle cache prune manifests/tts-ha.lock.json --older-than 0 --dry-run',
+    )
+    .action(runCachePrune);
+}
+
+function wholeNumber(text: string): number {
+  if (/^[0-9]{1,5}$/.test(text)) return Number(text);
+  throw new CommanderError(EXIT.usage, 'airbundle.number', `error: "${text}" is not a number of days`);
 }
 
 function collectOptions(command: Command): Command {
@@ -168,12 +203,33 @@ function collection(manifest: string, options: CollectOptions) {
   };
 }
 
-async function runLock(manifest: string, options: CollectOptions): Promise<void> {
+async function runLock(
+  manifest: string,
+  components: readonly string[],
+  options: CollectOptions & { readonly update?: boolean },
+): Promise<void> {
+  if (components.length > 0 && options.update !== true)
+    throw usageError({
+      code: 'COMPONENTS_WITHOUT_UPDATE',
+      message: 'components are named to renew them, and nothing says so',
+      hint: `bundle lock ${manifest} --update ${components.join(' ')}`,
+    });
+  const update = components.length > 0 ? components : 'all';
   const reporter = reporterFor(options, process.env);
   try {
-    const locked = await lockManifest({ ...collection(manifest, options), reporter });
+    const locked = await lockManifest({
+      ...collection(manifest, options),
+      ...(options.update === true ? { update } : {}),
+      reporter,
+    });
     print(
-      options.output === 'json' ? `${JSON.stringify(locked, null, 2)}\n` : `locked: ${locked.lockPath}\n`,
+      options.output === 'json'
+        ? `${JSON.stringify(locked, null, 2)}\n`
+        : [
+            `${locked.lockWritten ? 'locked' : 'the lock fits already'}: ${locked.lockPath}`,
+            ...locked.lockChanges.map((line) => `  ${line}`),
+            '',
+          ].join('\n'),
     );
   } finally {
     reporter.close();
@@ -189,6 +245,7 @@ async function runCreate(manifest: string, options: CreateOptions): Promise<void
       keyPath: options.key,
       ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
       ...(options.force === undefined ? {} : { force: options.force }),
+      ...(options.locked === undefined ? {} : { locked: options.locked }),
       installerPath: join(packageFolder, 'build', 'installer.cjs'),
       installShPath: join(packageFolder, 'build', 'install.sh'),
       reporter,
@@ -230,12 +287,64 @@ function describeSigned(signed: SignResult): string {
   ].join('\n');
 }
 
+interface CacheOptions extends CommonOptions {
+  readonly cache?: string;
+}
+
+function cacheFolder(options: CacheOptions): string {
+  const env = environment();
+  return options.cache ?? env['AIRBUNDLE_CACHE'] ?? defaultCacheDirectory(env, homedir());
+}
+
+async function runCacheList(options: CacheOptions): Promise<void> {
+  const list = await listCache(cacheFolder(options));
+  print(
+    options.output === 'json'
+      ? `${JSON.stringify(list, null, 2)}\n`
+      : [
+          ...list.entries.map(cacheLine),
+          `${String(list.entries.length)} entries, ${formatBytes(list.sizeBytes)} in ${list.cacheDir}`,
+          '',
+        ].join('\n'),
+  );
+}
+
+async function runCachePrune(
+  locks: readonly string[],
+  options: CacheOptions & { readonly olderThan: number; readonly dryRun?: boolean },
+): Promise<void> {
+  const result = await pruneCache({
+    cacheDir: cacheFolder(options),
+    lockPaths: locks,
+    olderThanDays: options.olderThan,
+    dryRun: options.dryRun === true,
+    nowMs: Date.now(),
+  });
+  print(
+    options.output === 'json'
+      ? `${JSON.stringify(result, null, 2)}\n`
+      : [
+          ...result.removed.map(cacheLine),
+          `${result.dryRun ? 'would remove' : 'removed'} ${String(result.removed.length)} entries, ${formatBytes(result.removedBytes)}; ${formatBytes(result.keptBytes)} stay in ${result.cacheDir}`,
+          '',
+        ].join('\n'),
+  );
+}
+
+function cacheLine({ kind, name, sha256, sizeBytes, usedAt }: CacheEntry): string {
+  const days = Math.max(0, Math.floor((Date.now() - Date.parse(usedAt)) / 86_400_000));
+  const age = days === 0 ? 'today' : `${String(days)} d ago`;
+  return `${kind.padEnd(7)} ${formatBytes(sizeBytes).padStart(10)}  ${age.padStart(10)}  ${(sha256 ?? '').slice(0, 12).padEnd(12)}  ${name}`.trimEnd();
+}
+
 function describe(result: CreateResult): string {
   const folder = relative(process.cwd(), result.folder);
   return [
     `${folder.startsWith('..') ? result.folder : folder}/`,
     `  ${result.stem}.tar  ${formatBytes(result.payloadBytes)}  sha256 ${result.payloadSha256}`,
     `  ${String(result.rpms)} RPMs, ${String(result.sources)} sources, signed by ${result.keyId}`,
+    ...(result.lockWritten ? [`  wrote ${result.lockPath}: put it under version control`] : []),
+    ...result.lockChanges.map((line) => `    ${line}`),
     'Carry the folder in. On the node, as root, in the folder (F: the fingerprint from bundle keygen):',
     `  openssl dgst -sha256 -verify packager.pub.pem -signature ${result.stem}.sha256.${result.keyId}.sig ${result.stem}.sha256 \\`,
     `    && sha256sum --strict -c ${result.stem}.sha256 \\`,
@@ -248,4 +357,6 @@ function print(text: string): void {
   process.stdout.write(text);
 }
 
+// execa's signal-exit takes away Node's own ignoring of SIGXFSZ: a write past a file-size limit is to fail, not to kill.
+process.on('SIGXFSZ', () => undefined);
 void runProgram(program(), process.argv).then((code) => process.exit(code));

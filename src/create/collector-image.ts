@@ -63,15 +63,9 @@ async function namedImage(engine: Engine, name: string, step: Step): Promise<Col
         hint: `Check the name, or load the image first: ${engine.name} load -i FILE`,
       });
   }
-  // A registry's digest says the same everywhere; an image that was made here has only its id, although
-  // podman makes up a digest for it under "localhost/".
-  const digest = found.digests.find((each) => !each.startsWith('localhost/'))?.split('@')[1];
-  const recorded = name.includes('@')
-    ? name
-    : digest === undefined
-      ? `${name} ${found.id}`
-      : `${name}@${digest}`;
-  return { id: found.id, recorded: { image: recorded, contextSha256: null } };
+  // What was asked for, word by word, and nothing that this host knows about it: an id, or a registry's
+  // digest that only a pulled image has, would make the bundle's bytes depend on the host (decision 0024).
+  return { id: found.id, recorded: { image: name, contextSha256: null } };
 }
 
 async function builtImage(engine: Engine, folder: string, step: Step): Promise<CollectorImage> {
@@ -115,7 +109,6 @@ function networkOf(engine: Engine): string[] {
 
 interface Inspected {
   readonly id: string;
-  readonly digests: readonly string[];
   readonly context: string | undefined;
 }
 
@@ -125,13 +118,11 @@ async function inspect(engine: Engine, name: string): Promise<Inspected | undefi
   if (result.exitCode !== 0) return undefined;
   const [image] = JSON.parse(result.stdout) as {
     Id: string;
-    RepoDigests?: string[] | null;
     Config?: { Labels?: Record<string, string> | null };
   }[];
   if (image === undefined) return undefined;
   return {
     id: image.Id.startsWith('sha256:') ? image.Id : `sha256:${image.Id}`,
-    digests: [...(image.RepoDigests ?? [])].sort(byCodePoint),
     context: image.Config?.Labels?.[CONTEXT_LABEL],
   };
 }

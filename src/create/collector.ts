@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stepError } from '../errors.js';
@@ -13,6 +13,7 @@ import type { FileIn } from './engine-tar.js';
 import type { ClosureFacts, RpmFacts, YumFacts } from './judge.js';
 import type { PublicKey } from './openpgp.js';
 import type { Store } from './store.js';
+import type { Seed, YumMemory } from './yum-memory.js';
 
 /*
  * What runs in the containers. The scripts (dockerfiles/collector) gather facts; nothing is decided there,
@@ -39,11 +40,17 @@ export interface YumRequest {
   readonly packages: readonly string[];
   /** RPMs of the store that belong to the set: yum resolves with them, and does not download them. */
   readonly atHand: readonly Sha256[];
+  /** What yum need not download again. */
+  readonly memory: YumMemory;
+  /** A server that sends nothing for so long is given up; yum tries five times. */
+  readonly timeoutSeconds: number;
 }
 
 export interface YumResult extends YumFacts {
   readonly downloads: readonly Download[];
   readonly origins: readonly Origin[];
+  /** How many of the downloads were seeds. */
+  readonly reused: number;
 }
 
 /** Facts about one RPM are small; more than this is not read. */
@@ -62,6 +69,9 @@ export async function runYum(
     path: `airbundle/at-hand/${sha256}.rpm`,
     from: store.path(sha256),
   }));
+  const { memory } = request;
+  // RPMs at hand and seeds do not go together: a seed may be another file of the same name.
+  const seeds = request.atHand.length > 0 ? [] : memory.seeds;
   const container = await create({
     role: 'yum',
     image,
@@ -73,10 +83,15 @@ export async function runYum(
     ],
   });
   await container.copyIn([
-    ...(await scripts('collect.sh', 'origins.py')),
+    ...(await scripts('collect.sh', 'origins.py', 'plugins/airbundle.py', 'plugins/airbundle.conf')),
     ...keyFiles(request.keys),
-    { path: 'airbundle/yum.conf', text: yumConf(request.repositories, request.keys) },
+    { path: 'airbundle/yum.conf', text: yumConf(request.repositories, request.keys, request.timeoutSeconds) },
     ...atHand,
+    ...seeds.map(({ name, sha256 }) => ({ path: `airbundle/rpms/${name}`, from: store.path(sha256) })),
+    { path: 'airbundle/seeds', text: seeds.map(({ name, sha256 }) => `${sha256}  ${name}\n`).join('') },
+    ...(memory.metadataFile === undefined
+      ? []
+      : [{ path: 'airbundle/metadata.tar', from: memory.metadataFile }]),
   ]);
 
   const ended = await container.run((line) => {
@@ -88,7 +103,10 @@ export async function runYum(
     }
   });
   const facts = { exitCode: ended.exitCode ?? -1, stdout: ended.stdout, stderr: ended.stderr };
-  if (ended.exitCode !== 0) return { ...facts, files: [], downloads: [], origins: [] };
+  if (ended.exitCode !== 0) {
+    await memory.forgetMetadata();
+    return { ...facts, files: [], downloads: [], origins: [], reused: 0 };
+  }
 
   const files: string[] = [];
   const downloads: Download[] = [];
@@ -100,7 +118,38 @@ export async function runYum(
     step.note(name);
     downloads.push({ name, ...(await store.put(member.bytes)) });
   });
-  return { ...facts, files, downloads, origins: await readOrigins(container, request.repositories) };
+  const reused = await readReused(container, seeds);
+  for (const { name, sha256 } of reused) {
+    files.push(name);
+    downloads.push({ name, sha256, sizeBytes: (await stat(store.path(sha256))).size });
+  }
+  await keepMetadata(container, memory);
+  return {
+    ...facts,
+    files,
+    downloads,
+    origins: await readOrigins(container, request.repositories),
+    reused: reused.length,
+  };
+}
+
+async function readReused(container: Container, seeds: readonly Seed[]): Promise<Seed[]> {
+  if (seeds.length === 0) return [];
+  let text = '';
+  await container.copyOut('/airbundle/reused', async (member) => {
+    text = await readText(member, MAX_ORIGINS_BYTES);
+  });
+  const wanted = new Set(text.split('\n'));
+  return seeds.filter(({ name }) => wanted.has(name));
+}
+
+/** Only saves time: without it the next run downloads the metadata again. */
+async function keepMetadata(container: Container, memory: YumMemory): Promise<void> {
+  await container
+    .copyOut('/airbundle/metadata.tar', async (member) => {
+      if (member.type === 'file') await memory.keepMetadata(member.bytes);
+    })
+    .catch(() => undefined);
 }
 
 async function readOrigins(container: Container, repositories: Manifest['repositories']): Promise<Origin[]> {
@@ -126,7 +175,7 @@ async function readOrigins(container: Container, repositories: Manifest['reposit
  */
 export function yumArguments(packages: readonly string[]): string[] {
   return [
-    ...['-y', '-c', '/airbundle/yum.conf', '--noplugins', '--disableplugin=*'],
+    ...['-y', '-c', '/airbundle/yum.conf'],
     ...['--setopt=reposdir=/dev/null', '--setopt=skip_missing_names_on_install=0'],
     ...['--installroot=/airbundle/root', '--releasever=7'],
     ...['install', '--downloadonly', '--downloaddir=/airbundle/rpms'],
@@ -135,14 +184,23 @@ export function yumArguments(packages: readonly string[]): string[] {
 }
 
 /** Only the manifest's repositories and keys. yum ignores the lines that only dnf knows, and the other way round. */
-export function yumConf(repositories: Manifest['repositories'], keys: readonly PublicKey[]): string {
+export function yumConf(
+  repositories: Manifest['repositories'],
+  keys: readonly PublicKey[],
+  timeoutSeconds = 30,
+): string {
   const gpgkey = keys.map((key) => `file:///airbundle/${keyPath(key)}`).join(' ');
   return [
     '[main]',
     'cachedir=/airbundle/cache',
     'reposdir=/dev/null',
     'keepcache=0',
-    'plugins=0',
+    // Ours alone, not the image's.
+    'plugins=1',
+    'pluginpath=/airbundle/plugins',
+    'pluginconfpath=/airbundle/plugins',
+    // The repository is asked each time whether its metadata is still the cached one.
+    'metadata_expire=0',
     'gpgcheck=1',
     'exclude=*.i?86',
     'multilib_policy=best',
@@ -151,7 +209,7 @@ export function yumConf(repositories: Manifest['repositories'], keys: readonly P
     'install_weak_deps=0',
     'strict=1',
     'retries=5',
-    'timeout=30',
+    `timeout=${String(timeoutSeconds)}`,
     '',
     ...repositories.flatMap(({ id, url }) => [
       `[${id}]`,

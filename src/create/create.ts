@@ -1,12 +1,12 @@
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { invalidError, usageError } from '../errors.js';
+import { invalidError, stepError, usageError } from '../errors.js';
 import { formatContents, MAX_CONTENTS_BYTES } from '../model/contents.js';
 import type { Contents } from '../model/contents.js';
 import { member } from '../model/layout.js';
+import { MAX_DOCUMENT_BYTES } from '../model/document.js';
 import type { Lock } from '../model/lock.js';
-import { requestOf } from '../model/lock.js';
+import { formatLock, requestOf } from '../model/lock.js';
 import type { Manifest } from '../model/manifest.js';
 import { parseManifest } from '../model/manifest.js';
 import type { Reporter } from '../report.js';
@@ -17,7 +17,11 @@ import { readConfigurations } from './create-templates.js';
 import { allOrAbort } from './create-together.js';
 import type { EngineName } from './engine.js';
 import { loadSigningKey, readPassphrase } from './keys.js';
-import { lockPathOf, readLock, requireLockFits, writeLock } from './lockfile.js';
+import type { LockPlan, Update } from './lock-plan.js';
+import { lockChanges, planLock } from './lock-plan.js';
+import { lockPathOf, readLock, writeLock } from './lockfile.js';
+import { markRun, unmarkRun } from './cache.js';
+import { readBounded, reasonOf } from './read-bounded.js';
 import type { WrittenFolder } from './pack-folder.js';
 import { readInstallSh, writeFolder } from './pack-folder.js';
 import { collectRpms } from './rpms.js';
@@ -36,9 +40,13 @@ export interface LockRequest {
   /** The whole environment of git, npm and the container engine. */
   readonly env: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** Resolved anew although the lock still fits. */
+  readonly update?: Update;
 }
 
 export interface CreateRequest extends LockRequest {
+  /** Refuses to write the lock: it must be there and fit. */
+  readonly locked?: boolean;
   /** The folder X is made in this one. */
   readonly out: string;
   readonly keyPath: string;
@@ -53,6 +61,8 @@ export interface CreateRequest extends LockRequest {
 export interface LockResult {
   readonly lockPath: string;
   readonly lockWritten: boolean;
+  /** What is another in it than before, one line for each; empty for a first lock. */
+  readonly lockChanges: readonly string[];
   readonly rpms: number;
   readonly sources: number;
   readonly timings: Timings;
@@ -65,6 +75,8 @@ export interface CreateResult extends LockResult {
   readonly payloadSha256: string;
   readonly payloadBytes: number;
   readonly keyId: string;
+  /** The engine's own id of the image in which yum ran; not part of the bundle. */
+  readonly collectorImageId: string;
 }
 
 export type RpmCollector = typeof collectRpms;
@@ -81,8 +93,8 @@ export interface Timings {
 }
 
 /**
- * A signed bundle folder from a manifest. With a lock beside the manifest exactly its set; without one,
- * what the origins have now, which is then locked.
+ * A signed bundle folder from a manifest. With a lock beside the manifest exactly its set; what the lock
+ * does not answer (all of it, without one) is what the origins have now, which is then locked.
  * @param rpmCollector only tests give another one: the real one needs a container engine
  * @throws BundleError
  */
@@ -90,6 +102,10 @@ export async function createBundle(
   request: CreateRequest,
   rpmCollector: RpmCollector = collectRpms,
 ): Promise<CreateResult> {
+  return interruptible(request, () => createWhole(request, rpmCollector));
+}
+
+async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): Promise<CreateResult> {
   const startedMs = performance.now();
   // What can be wrong on this machine is found before anything is fetched.
   const manifest = await readManifest(request.manifestPath);
@@ -98,17 +114,20 @@ export async function createBundle(
   const installSh = await readInstallSh(request.installShPath);
   const lockPath = lockPathOf(request.manifestPath);
   const before = await readLock(lockPath);
-  if (before !== undefined) requireLockFits(manifest, before, lockPath, request.manifestPath);
+  const plan = planLock(manifest, before, request.update);
+  if (request.locked === true) requireUnchanged(before, plan, lockPath, request.manifestPath);
   const store = await openStore({ directory: request.cacheDir });
+  await markRun(request.cacheDir);
   const installer = await keepInstaller(request.installerPath, store);
 
-  const { lock, collector, timings } = await collect(manifest, before, store, request, rpmCollector);
-  if (before === undefined) await writeLock(lockPath, lock);
+  const { lock, collector, imageId, timings } = await collect(manifest, plan, store, request, rpmCollector);
+  const written = before === undefined || formatLock(before) !== formatLock(lock);
+  if (written) await writeLock(lockPath, lock);
 
   const members = membersOf(lock, installer);
   const contents = contentsOf(manifest, lock, collector, members, configurations);
   const packStartedMs = performance.now();
-  const written = await inStep(
+  const made = await inStep(
     request.reporter,
     'pack',
     'pack and sign',
@@ -137,40 +156,60 @@ export async function createBundle(
   );
   const endedMs = performance.now();
   return {
-    folder: written.folder,
-    stem: written.stem,
-    state: written.state,
-    payloadSha256: written.payload.sha256,
-    payloadBytes: written.payload.sizeBytes,
-    keyId: written.keyId,
+    folder: made.folder,
+    stem: made.stem,
+    state: made.state,
+    payloadSha256: made.payload.sha256,
+    payloadBytes: made.payload.sizeBytes,
+    keyId: made.keyId,
+    collectorImageId: imageId,
     lockPath,
-    lockWritten: before === undefined,
+    lockWritten: written,
+    lockChanges: lockChanges(before, lock),
     rpms: lock.rpms.length,
     sources: lock.sources.length,
     timings: {
       ...timings,
       pack: endedMs - packStartedMs,
-      sync: written.payload.syncMs,
+      sync: made.payload.syncMs,
       total: endedMs - startedMs,
     },
   };
 }
 
-/** What the origins have now, written to the lock, whatever it said before. @throws BundleError */
+/**
+ * Writes what the manifest asks for to the lock. What is locked and still asked for stays, except what
+ * `update` names.
+ * @throws BundleError
+ */
 export async function lockManifest(
   request: LockRequest,
   rpmCollector: RpmCollector = collectRpms,
 ): Promise<LockResult> {
+  return interruptible(request, () => lockWhole(request, rpmCollector));
+}
+
+async function lockWhole(request: LockRequest, rpmCollector: RpmCollector): Promise<LockResult> {
   const startedMs = performance.now();
   const manifest = await readManifest(request.manifestPath);
   await readConfigurations(manifest, request.manifestPath);
+  requireComponents(manifest, request.update);
   const lockPath = lockPathOf(request.manifestPath);
+  // A lock that nobody can read is no reason to refuse a new one that keeps nothing of it.
+  const before = await readLock(lockPath).catch((error: unknown) => {
+    if (request.update === 'all') return undefined;
+    throw error;
+  });
   const store = await openStore({ directory: request.cacheDir });
-  const { lock, timings } = await collect(manifest, undefined, store, request, rpmCollector);
-  await writeLock(lockPath, lock);
+  await markRun(request.cacheDir);
+  const plan = planLock(manifest, before, request.update);
+  const { lock, timings } = await collect(manifest, plan, store, request, rpmCollector);
+  const written = before === undefined || formatLock(before) !== formatLock(lock);
+  if (written) await writeLock(lockPath, lock);
   return {
     lockPath,
-    lockWritten: true,
+    lockWritten: written,
+    lockChanges: lockChanges(before, lock),
     rpms: lock.rpms.length,
     sources: lock.sources.length,
     timings: { ...timings, total: performance.now() - startedMs },
@@ -184,16 +223,65 @@ const WORDS: Record<WrittenFolder['state'], string> = {
   replaced: ', another bundle of this name was replaced',
 };
 
+/** @throws BundleError exit 3 saying what would change */
+function requireUnchanged(before: Lock | undefined, plan: LockPlan, where: string, manifest: string): void {
+  if (before === undefined)
+    throw invalidError({
+      code: 'LOCK_MISSING',
+      message: '--locked wants a lock, and there is none',
+      where,
+      hint: `Make it, read it and put it under version control: bundle lock ${manifest}`,
+    });
+  if (plan.differences.length > 0)
+    throw invalidError({
+      code: 'LOCK_OUT_OF_DATE',
+      message: 'the lock does not answer this manifest any more, and --locked keeps it as it is',
+      where,
+      details: plan.differences,
+      hint: `If the manifest is what you want: bundle lock ${manifest}`,
+    });
+}
+
+function requireComponents(manifest: Manifest, update: Update | undefined): void {
+  if (update === undefined || update === 'all') return;
+  const known = manifest.components.map(({ name }) => name);
+  for (const name of update)
+    if (!known.includes(name))
+      throw usageError({
+        code: 'UNKNOWN_COMPONENT',
+        message: `the manifest has no component "${name}"`,
+        hint: `It has: ${known.join(', ')}`,
+      });
+}
+
+/** Whatever an abort interrupts fails in its own way: it is one error for the person who asked for it. */
+async function interruptible<T>(request: LockRequest, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (request.signal?.aborted !== true) throw error;
+    throw stepError({
+      code: 'INTERRUPTED',
+      message: 'interrupted; containers and temporary files were removed',
+      hint: 'Run the command again: what was downloaded whole is in the cache.',
+      cause: error,
+    });
+  } finally {
+    await unmarkRun(request.cacheDir);
+  }
+}
+
 interface CollectedAll {
   readonly lock: Lock;
   readonly collector: Contents['collector'];
+  readonly imageId: string;
   readonly timings: Pick<Timings, 'rpms' | 'sources' | 'runtime'>;
 }
 
 /** RPMs, sources and runtime side by side; the first failure ends the others. */
 async function collect(
   manifest: Manifest,
-  lock: Lock | undefined,
+  plan: LockPlan,
   store: Store,
   request: LockRequest,
   rpmCollector: RpmCollector,
@@ -201,7 +289,6 @@ async function collect(
   const manifestFolder = path.dirname(path.resolve(request.manifestPath));
   const common = {
     manifest,
-    lock,
     store,
     cacheDir: request.cacheDir,
     env: request.env,
@@ -213,14 +300,26 @@ async function collect(
         rpmCollector({
           ...common,
           manifestDir: manifestFolder,
+          lock: plan.rpms.exact ? { rpms: [...plan.rpms.pins] } : undefined,
+          pins: plan.rpms.pins,
           signal,
           ...(request.image === undefined ? {} : { image: request.image }),
           ...(request.engine === undefined ? {} : { engine: request.engine }),
         }),
       ),
-    (signal) => timed(collectSources({ ...common, manifestFolder, signal })),
-    (signal) => timed(collectRuntime({ ...common, runtime: manifest.runtime, signal })),
+    (signal) =>
+      timed(collectSources({ ...common, lock: { sources: [...plan.sources] }, manifestFolder, signal })),
+    (signal) =>
+      timed(
+        collectRuntime({
+          ...common,
+          lock: plan.runtime === undefined ? undefined : { runtime: plan.runtime },
+          runtime: manifest.runtime,
+          signal,
+        }),
+      ),
   ]);
+  await store.touch([...rpms.value.rpms, ...sources.value, runtime.value].map(({ sha256 }) => sha256));
   return {
     lock: {
       airbundleLock: 1,
@@ -230,15 +329,16 @@ async function collect(
       runtime: runtime.value,
     },
     collector: rpms.value.collector,
+    imageId: rpms.value.imageId,
     timings: { rpms: rpms.elapsedMs, sources: sources.elapsedMs, runtime: runtime.elapsedMs },
   };
 }
 
 async function readManifest(file: string): Promise<Manifest> {
-  const bytes = await readFile(file).catch((cause: unknown) => {
+  const bytes = await readBounded(file, MAX_DOCUMENT_BYTES).catch((cause: unknown) => {
     throw usageError({
       code: 'NO_MANIFEST',
-      message: 'the manifest cannot be read',
+      message: `the manifest cannot be read: ${reasonOf(cause)}`,
       where: file,
       hint: `See: ls -l ${file}`,
       cause,

@@ -77,6 +77,14 @@ export async function readTar(from: Readable, take: (member: MemberOut) => Promi
   if (failure !== undefined) throw failure as Error;
 }
 
+/**
+ * As a generator, not as the entry itself: a pipeline that fails destroys a stream, and the parser would
+ * then wait for it without end. So it would for an empty entry, which has ended before anyone reads it.
+ */
+async function* bytesOf(entry: ReadEntry): AsyncGenerator<Uint8Array> {
+  if (entry.size > 0) yield* entry as AsyncIterable<Uint8Array>;
+}
+
 function memberOf(entry: ReadEntry): MemberOut {
   const type =
     entry.type === 'File' || entry.type === 'OldFile'
@@ -88,7 +96,7 @@ function memberOf(entry: ReadEntry): MemberOut {
     path: entry.path.replace(/\/$/, ''),
     type,
     sizeBytes: entry.size,
-    bytes: entry as AsyncIterable<Uint8Array>,
+    bytes: bytesOf(entry),
   };
 }
 

@@ -7,6 +7,7 @@ import { lastLines, outcome, run, stream } from '../host/process.js';
 import type { RunResult, Streaming } from '../host/process.js';
 import { readTar, writeTar } from './engine-tar.js';
 import type { FileIn, MemberOut } from './engine-tar.js';
+import { owner, ownerState } from './owner.js';
 
 export type EngineName = 'docker' | 'podman';
 
@@ -45,7 +46,7 @@ export interface ContainerRequest {
 /** A container that is removed at the end of `withContainers`, whatever happens. */
 export interface Container {
   /** Files below `/`. */
-  copyIn(files: Iterable<FileIn>): Promise<void>;
+  copyIn(files: readonly FileIn[]): Promise<void>;
   /** Every member below an absolute path, as a tar has them: the path's last part comes first in each name. */
   copyOut(path: string, take: (member: MemberOut) => Promise<void>): Promise<void>;
   /** Starts it and waits for its end. `stdout` and `stderr` are the container's own, and so is the exit code. */
@@ -54,10 +55,19 @@ export interface Container {
 
 export type CreateContainer = (request: ContainerRequest) => Promise<Container>;
 
-/** Every container of this program: `docker ps -a --filter label=airbundle.run`. */
-const LABEL = 'airbundle.run';
+/** Every container of this program: `docker ps -a --filter label=airbundle.owner`; the value is its owner.ts. */
+const LABEL = 'airbundle.owner';
 /** EL7's yum and rpm close every possible file descriptor before they start a child (FACTS). */
 const LIMITS = ['--ulimit', 'nofile=1024:1024'];
+/**
+ * An engine that may not raise limits fails at the start: podman asks for nproc by itself, and crun words
+ * it so that only runc's way gets through. What worked is kept for the run.
+ */
+const LIMIT_WAYS: readonly (readonly string[])[] = [
+  [],
+  ['--ulimit', 'nproc=1024:1024'],
+  ['--runtime', 'runc', '--ulimit', 'nproc=1024:1024'],
+];
 
 /** @throws BundleError exit 5: ENGINE_MISSING, ENGINE_NOT_RUNNING, ENGINE_PERMISSION */
 export async function findEngine(request: EngineRequest): Promise<Engine> {
@@ -126,69 +136,65 @@ export async function withContainers<T>(
   warn: (text: string) => void,
   work: (create: CreateContainer) => Promise<T>,
 ): Promise<T> {
-  const runId = randomBytes(6).toString('hex');
+  await removeDeadRuns(engine);
   const names: string[] = [];
+  const limits: Limits = { way: 0, warn };
   try {
     return await work(async (request) => {
       throwIfAborted(engine);
-      const name = `airbundle-${runId}-${request.role}`;
-      names.push(name);
-      return createContainer(engine, name, runId, request);
+      return createContainer(engine, request, names, limits);
     });
   } finally {
     // Not through engine.command: that one ends with the signal, and this is what the signal asks for.
     for (const name of names) {
-      const removed = await run([engine.name, 'rm', '-f', '-v', name], { env: engine.env });
-      if (removed.exitCode !== 0 && !/no such container/i.test(removed.stderr))
+      const removed = await run([engine.name, 'rm', '-f', '-v', name], { env: engine.env, detached: true });
+      if (removed.exitCode !== 0 && !/no such container|no container with/i.test(removed.stderr))
         warn(`a container stays behind; remove it: ${engine.name} rm -f -v ${name}`);
     }
   }
 }
 
+/** Removes the containers of runs that were killed on this machine; others' and living ones stay. */
+async function removeDeadRuns(engine: Engine): Promise<void> {
+  const listed = await engine.command(['ps', '-a', '-q', '--no-trunc', '--filter', `label=${LABEL}`]);
+  const ids = listed.stdout.split('\n').filter((id) => /^[0-9a-f]{12,}$/.test(id));
+  if (listed.exitCode !== 0 || ids.length === 0) return;
+  // One may be gone by now: the others are printed all the same.
+  const shown = await engine.command([
+    ...['inspect', '--type', 'container', '--format', `{{.Id}} {{index .Config.Labels "${LABEL}"}}`],
+    ...ids,
+  ]);
+  const dead = shown.stdout.split('\n').flatMap((line) => {
+    const [id, text = ''] = line.split(' ');
+    return id !== undefined && ownerState(text) === 'dead' ? [id] : [];
+  });
+  if (dead.length > 0)
+    await run([engine.name, 'rm', '-f', '-v', ...dead], { env: engine.env, detached: true });
+}
+
+interface Limits {
+  /** Index into LIMIT_WAYS. */
+  way: number;
+  readonly warn: (text: string) => void;
+}
+
 async function createContainer(
   engine: Engine,
-  name: string,
-  runId: string,
   request: ContainerRequest,
+  names: string[],
+  limits: Limits,
 ): Promise<Container> {
-  const { env } = engine;
-  const [file, ...args] = request.command;
-  const network = request.network ? env['AIRBUNDLE_ENGINE_NETWORK'] : 'none';
-  // Without the signal: a create that is interrupted may still make the container, after its removal.
-  const created = await run(
-    [
-      engine.name,
-      ...['create', '--name', name, '--label', `${LABEL}=${runId}`, '--user', '0:0', '--workdir', '/'],
-      ...LIMITS,
-      ...(network === undefined || network === '' ? [] : ['--network', network]),
-      ...(request.network ? proxyArguments(env, network) : []),
-      ...['--security-opt', 'no-new-privileges', '--entrypoint', file],
-      ...engineArguments(env),
-      ...[request.image, ...args],
-    ],
-    { env },
-  );
-  throwIfAborted(engine);
-  if (created.exitCode !== 0) throw engineFailed(engine, `create a container for "${request.role}"`, created);
-
+  const copied: (readonly FileIn[])[] = [];
+  let name = await createOne(engine, request, names, limits);
+  const copyIn = async (files: readonly FileIn[]): Promise<void> => {
+    await copyInto(engine, name, files);
+    copied.push(files);
+  };
   return {
-    async copyIn(files) {
-      const child = stream([engine.name, 'cp', '-', `${name}:/`], env);
-      child.stdout.resume();
-      await withKill(engine, child, async () => {
-        const sent = await pipeline(Readable.from(writeTar(files)), child.stdin).then(
-          () => undefined,
-          (error: unknown) => error,
-        );
-        const ended = await child.end;
-        throwIfAborted(engine);
-        if (ended.exitCode !== 0) throw copyFailed(engine, 'into', ended);
-        if (sent !== undefined) throw sent as Error;
-      });
-    },
+    copyIn,
 
     async copyOut(path, take) {
-      const child = stream([engine.name, 'cp', `${name}:${path}`, '-'], env);
+      const child = stream([engine.name, 'cp', `${name}:${path}`, '-'], engine.env);
       child.stdin.end();
       await withKill(engine, child, async () => {
         const read = await readTar(child.stdout, take).then(
@@ -204,14 +210,76 @@ async function createContainer(
     },
 
     async run(onLine) {
-      const ended = await engine.command(['start', '--attach', name], onLine === undefined ? {} : { onLine });
-      throwIfAborted(engine);
-      // The engine itself failed: the command never ran (125 to 127), and stderr is the engine's.
-      if (ended.exitCode === null || (ended.exitCode >= 125 && ended.exitCode <= 127))
-        throw engineFailed(engine, `run "${request.role}"`, ended);
-      return ended;
+      for (;;) {
+        const ended = await engine.command(
+          ['start', '--attach', name],
+          onLine === undefined ? {} : { onLine },
+        );
+        throwIfAborted(engine);
+        // The engine itself failed: the command never ran (125 to 127), and stderr is the engine's.
+        if (ended.exitCode !== null && (ended.exitCode < 125 || ended.exitCode > 127)) return ended;
+        if (!refusesLimits(ended) || limits.way + 1 >= LIMIT_WAYS.length)
+          throw engineFailed(engine, `run "${request.role}"`, ended);
+        limits.way += 1;
+        limits.warn(
+          `${engine.name} may not raise limits here: trying ${(LIMIT_WAYS[limits.way] ?? []).join(' ')}`,
+        );
+        name = await createOne(engine, request, names, limits);
+        for (const files of copied) await copyInto(engine, name, files);
+      }
     },
   };
+}
+
+async function createOne(
+  engine: Engine,
+  request: ContainerRequest,
+  names: string[],
+  { way }: Limits,
+): Promise<string> {
+  const { env } = engine;
+  const [file, ...args] = request.command;
+  const network = request.network ? env['AIRBUNDLE_ENGINE_NETWORK'] : 'none';
+  const name = `airbundle-${randomBytes(6).toString('hex')}-${request.role}`;
+  names.push(name);
+  // Without the signal: a create that is interrupted may still make the container, after its removal.
+  const created = await run(
+    [
+      engine.name,
+      ...['create', '--name', name, '--label', `${LABEL}=${owner}`, '--user', '0:0', '--workdir', '/'],
+      ...LIMITS,
+      ...(LIMIT_WAYS[way] ?? []),
+      ...(network === undefined || network === '' ? [] : ['--network', network]),
+      ...(request.network ? proxyArguments(env, network) : []),
+      ...['--security-opt', 'no-new-privileges', '--entrypoint', file],
+      ...engineArguments(env),
+      ...[request.image, ...args],
+    ],
+    { env, detached: true },
+  );
+  throwIfAborted(engine);
+  if (created.exitCode !== 0) throw engineFailed(engine, `create a container for "${request.role}"`, created);
+  return name;
+}
+
+async function copyInto(engine: Engine, name: string, files: readonly FileIn[]): Promise<void> {
+  const child = stream([engine.name, 'cp', '-', `${name}:/`], engine.env);
+  child.stdout.resume();
+  await withKill(engine, child, async () => {
+    const sent = await pipeline(Readable.from(writeTar(files)), child.stdin).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    const ended = await child.end;
+    throwIfAborted(engine);
+    if (ended.exitCode !== 0) throw copyFailed(engine, 'into', ended);
+    if (sent !== undefined) throw sent as Error;
+  });
+}
+
+/** runc: "error setting rlimit type 6: operation not permitted"; crun: "setrlimit `RLIMIT_NPROC`: Operation not permitted". */
+function refusesLimits(ended: RunResult): boolean {
+  return /rlimit/i.test(ended.stderr) && /not permitted/i.test(ended.stderr);
 }
 
 /** AIRBUNDLE_ENGINE_ARGS, such as `--runtime runc --ulimit nproc=1024:1024` where crun may not set limits. */
@@ -258,12 +326,11 @@ export function throwIfAborted(engine: Engine): void {
 }
 
 export function engineFailed(engine: Engine, doing: string, result: RunResult): BundleError {
-  const limits = /rlimit|ulimit/i.test(result.stderr);
   return stepError({
     code: 'ENGINE_FAILED',
     message: `${engine.name} could not ${doing}: it ${outcome(result)}`,
     details: lastLines(result),
-    hint: limits
+    hint: /rlimit|ulimit/i.test(result.stderr)
       ? 'The engine may not set limits here. Try: AIRBUNDLE_ENGINE_ARGS="--runtime runc --ulimit nproc=1024:1024"'
       : `See what the engine says: ${engine.name} info`,
   });

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
@@ -10,6 +10,7 @@ import { Sha256 } from '../model/grammar.js';
 import { folder as names } from '../model/layout.js';
 import { keyId, verifySignature } from '../model/signature.js';
 import { publicKeyOf } from './keys.js';
+import { ownedName, removeAbandoned } from './owner.js';
 import type { PackRequest, Packed } from './pack.js';
 import { packedBytes, packTar } from './pack.js';
 import { signChecksums } from './sign.js';
@@ -45,10 +46,11 @@ export async function writeFolder(request: FolderRequest): Promise<WrittenFolder
   const { out, release, key } = request;
   const stem = stemOf(release);
   const folder = path.join(out, stem);
-  const temporary = path.join(out, `.${stem}.${randomBytes(6).toString('hex')}`);
+  const temporary = path.join(out, ownedName(`.${stem}`));
   await mkdir(out, { recursive: true }).catch((cause: unknown) => {
     throw unwritable(out, cause);
   });
+  await removeAbandoned(out, `.${stem}.`);
   await requireRoom(out, packedBytes(request.payload) + request.installSh.length);
   try {
     await mkdir(temporary, { mode: 0o755 }).catch((cause: unknown) => {

@@ -1,21 +1,20 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { invalidError, untrustedError } from '../errors.js';
+import { BundleError, invalidError, untrustedError } from '../errors.js';
 import type { Contents } from '../model/contents.js';
 import { requestOf } from '../model/lock.js';
 import type { Lock, LockedRpm } from '../model/lock.js';
 import type { Manifest } from '../model/manifest.js';
 import { byCodePoint, compareNevra, formatNevra, rpmFileName } from '../model/nevra.js';
 import { inStep } from '../report.js';
-import type { Reporter } from '../report.js';
+import type { Reporter, Step } from '../report.js';
+import type { Sha256 } from '../model/grammar.js';
+import { openYumMemory } from './yum-memory.js';
 import { collectorImage } from './collector-image.js';
 import { examine, runYum } from './collector.js';
 import type { YumResult } from './collector.js';
 import { findEngine, withContainers } from './engine.js';
-import type { Container, CreateContainer, EngineName } from './engine.js';
+import type { Container, EngineName } from './engine.js';
 import { readBytes } from './engine-tar.js';
 import { judgeClosure, judgeRequested, judgeRpms, judgeYum, unknownPackages } from './judge.js';
 import type { JudgedRpm } from './judge.js';
@@ -28,11 +27,14 @@ export interface CollectRequest {
   /** What the manifest's paths are relative to. */
   readonly manifestDir: string;
   /** With a lock exactly its RPMs are collected; without one, what the repositories have now. */
-  readonly lock: Lock | undefined;
+  readonly lock: Pick<Lock, 'rpms'> | undefined;
+  /** Without a lock: RPMs of an older one, which stay where the new set is complete with them. */
+  readonly pins?: readonly LockedRpm[];
   /** `--image`: runs yum in this image instead of the manifest's. */
   readonly image?: string;
   readonly engine?: EngineName;
   readonly store: Store;
+  readonly cacheDir: string;
   readonly reporter: Reporter;
   /** The whole environment of the engine's command; see EngineRequest. */
   readonly env: Readonly<Record<string, string>>;
@@ -44,6 +46,8 @@ export interface Collected {
   /** Sorted by compareNevra; each is in the store. */
   readonly rpms: LockedRpm[];
   readonly collector: Contents['collector'];
+  /** The engine's own id of the image: differs from host to host, and is for the packager only. */
+  readonly imageId: string;
 }
 
 /** Where an RPM came from, before its header was read. */
@@ -60,12 +64,11 @@ interface Candidate {
  * whole by a pinned key, the set complete in an empty root. Signatures and closure are proven in every
  * case; what the lock names and the store has is not downloaded again.
  *
- * @throws BundleError exit 3 LOCK_OUT_OF_DATE, PACKAGE_UNKNOWN; exit 4 for trust; exit 5 without an engine
+ * @throws BundleError exit 3 PACKAGE_UNKNOWN; exit 4 for trust; exit 5 without an engine
  * or image; exit 6 when yum or the closure fails
  */
 export async function collectRpms(request: CollectRequest): Promise<Collected> {
   const { manifest, lock, reporter, store } = request;
-  requireCurrentLock(manifest, lock);
   const engine = await inStep(
     reporter,
     'collect.engine',
@@ -86,7 +89,7 @@ export async function collectRpms(request: CollectRequest): Promise<Collected> {
     ({ recorded }) => recorded.image,
   );
   const requested = requestOf(manifest).packages;
-  if (requested.length === 0) return { rpms: [], collector: image.recorded };
+  if (requested.length === 0) return { rpms: [], collector: image.recorded, imageId: image.id };
 
   return withContainers(
     engine,
@@ -107,54 +110,70 @@ export async function collectRpms(request: CollectRequest): Promise<Collected> {
         () => pinnedKeys(manifest, request.manifestDir, examiner),
         (all) => `${String(all.length)} pinned`,
       );
-      const candidates =
-        lock === undefined
-          ? await downloadClosure(request, create, image.id, keys, requested)
-          : await obtainLocked(request, lock, create, image.id, keys);
-      const judged = await inStep(
-        reporter,
-        'collect.examine',
-        'prove signatures and closure',
-        async (step) => {
-          const facts = await examine(engine, examiner, store, { keys, rpms: candidates }, step);
-          const rpms = judgeRpms(facts.rpms, keys);
-          judgeRequested(rpms, requested);
-          judgeClosure(facts.closure);
-          return rpms;
+      const yum: Yum = {
+        request,
+        keys,
+        run: async (wanted, step) => {
+          const { repositories } = manifest;
+          const memory = await openYumMemory(request.cacheDir, store, image.id, repositories);
+          const timeoutSeconds = timeoutSecondsOf(request.env);
+          const given = { repositories, keys, ...wanted, memory, timeoutSeconds };
+          const result = await runYum(create, image.id, store, given, step);
+          await memory.keepSeeds(result.downloads);
+          return result;
         },
-        (rpms) => `${String(rpms.length)} RPMs`,
-      );
-      if (lock !== undefined) requireLocked(lock, judged);
-      return { rpms: withOrigin(judged, candidates), collector: image.recorded };
+      };
+      const prove = (container: Container, candidates: readonly Candidate[]): Promise<LockedRpm[]> =>
+        inStep(
+          reporter,
+          'collect.examine',
+          'prove signatures and closure',
+          async (step) => {
+            const facts = await examine(engine, container, store, { keys, rpms: candidates }, step);
+            const rpms = judgeRpms(facts.rpms, keys);
+            judgeRequested(rpms, requested);
+            judgeClosure(facts.closure);
+            if (lock !== undefined) requireLocked(lock, rpms);
+            return withOrigin(rpms, candidates);
+          },
+          (rpms) => `${String(rpms.length)} RPMs`,
+        );
+      const done = (rpms: LockedRpm[]): Collected => ({ rpms, collector: image.recorded, imageId: image.id });
+      if (lock !== undefined) return done(await prove(examiner, await obtainLocked(yum, lock)));
+
+      const newest = await downloadClosure(yum, requested);
+      const pinned = await withPins(yum, newest, request.pins ?? []);
+      try {
+        return done(await prove(examiner, pinned));
+      } catch (error) {
+        if (pinned === newest || !(error instanceof BundleError) || !SET_PROBLEMS.includes(error.code))
+          throw error;
+        reporter.warn(
+          'the set is not complete with the versions of the old lock: all RPMs are resolved anew',
+        );
+        const another = await create({
+          role: 'examine',
+          image: image.id,
+          network: false,
+          command: ['sh', '/airbundle/examine.sh'],
+        });
+        return done(await prove(another, newest));
+      }
     },
   );
 }
 
-/** @throws BundleError exit 3 */
-function requireCurrentLock(manifest: Manifest, lock: Lock | undefined): void {
-  if (lock === undefined) return;
-  const wanted = requestOf(manifest);
-  const differences = [
-    ...(wanted.target === lock.requested.target
-      ? []
-      : [`target: ${wanted.target} in the manifest, ${lock.requested.target} in the lock`]),
-    ...(wanted.repositories.join() === lock.requested.repositories.join()
-      ? []
-      : [
-          `repositories: ${wanted.repositories.join(', ')} in the manifest, ${lock.requested.repositories.join(', ')} in the lock`,
-        ]),
-    ...without(wanted.packages, lock.requested.packages).map(
-      (name) => `package ${name}: only in the manifest`,
-    ),
-    ...without(lock.requested.packages, wanted.packages).map((name) => `package ${name}: only in the lock`),
-  ];
-  if (differences.length === 0) return;
-  throw invalidError({
-    code: 'LOCK_OUT_OF_DATE',
-    message: 'the lock answers another manifest than this one',
-    details: differences,
-    hint: 'Make it again and read its diff: bundle lock',
-  });
+/** What versions that do not go together may end in. */
+const SET_PROBLEMS = ['CLOSURE_BROKEN', 'RPM_TWO_VERSIONS', 'PACKAGE_MISSING'];
+
+/** yum in its container, with what stays the same from call to call. */
+interface Yum {
+  readonly request: CollectRequest;
+  readonly keys: readonly PublicKey[];
+  run(
+    wanted: { readonly packages: readonly string[]; readonly atHand: readonly Sha256[] },
+    step: Step,
+  ): Promise<YumResult>;
 }
 
 async function pinnedKeys(
@@ -213,56 +232,85 @@ async function readFromImage(container: Container, file: string, where: string):
 }
 
 /** Without a lock: yum resolves. */
-async function downloadClosure(
-  { manifest, reporter, store }: CollectRequest,
-  create: CreateContainer,
-  image: string,
-  keys: readonly PublicKey[],
-  packages: readonly string[],
-): Promise<Candidate[]> {
+async function downloadClosure(yum: Yum, packages: readonly string[]): Promise<Candidate[]> {
+  const { manifest, reporter } = yum.request;
   return inStep(
     reporter,
     'collect.download',
     `download ${String(packages.length)} packages and what they need`,
     async (step) => {
-      const result = await runYum(
-        create,
-        image,
-        store,
-        { repositories: manifest.repositories, keys, packages, atHand: [] },
-        step,
-      );
+      const result = await yum.run({ packages, atHand: [] }, step);
       judgeYum(result);
-      return originsOf(result, manifest, reporter);
+      return { candidates: originsOf(result, manifest, reporter), reused: result.reused };
     },
-    (all) => `${String(all.length)} RPMs`,
-  );
+    ({ candidates, reused }) =>
+      `${String(candidates.length)} RPMs${reused === 0 ? '' : `, ${String(reused)} of them from the cache`}`,
+  ).then(({ candidates }) => candidates);
+}
+
+/**
+ * The new set with the old lock's RPM wherever a name is in both. What is no longer in the repository and
+ * not in the store cannot be kept.
+ * @returns `newest` itself when nothing changes
+ */
+async function withPins(yum: Yum, newest: Candidate[], pins: readonly LockedRpm[]): Promise<Candidate[]> {
+  const { store, reporter } = yum.request;
+  const byPackage = new Map(pins.map((rpm) => [`${rpm.nevra.name}.${rpm.nevra.arch}`, rpm]));
+  const wanted = newest.flatMap((candidate) => {
+    const pin = byPackage.get(packageOf(candidate.name));
+    return pin === undefined || pin.sha256 === candidate.sha256 ? [] : [{ candidate, pin }];
+  });
+  if (wanted.length === 0) return newest;
+  const missing: LockedRpm[] = [];
+  for (const { pin } of wanted) if (!(await store.intact(pin.sha256))) missing.push(pin);
+  if (missing.length > 0)
+    await inStep(
+      reporter,
+      'collect.download',
+      `download ${String(missing.length)} RPMs of the old lock`,
+      async (step) => {
+        await yum.run({ packages: missing.map((rpm) => formatNevra(rpm.nevra)), atHand: [] }, step);
+      },
+    );
+  const kept = new Map<Candidate, LockedRpm>();
+  for (const { candidate, pin } of wanted) {
+    if (await store.has(pin.sha256)) kept.set(candidate, pin);
+    else
+      reporter.warn(
+        `${formatNevra(pin.nevra)} of the old lock cannot be had any more: ${candidate.name} instead`,
+      );
+  }
+  if (kept.size === 0) return newest;
+  return newest.map((candidate) => {
+    const pin = kept.get(candidate);
+    return pin === undefined ? candidate : candidateOf(pin);
+  });
+}
+
+/** `zlib-devel-1.2.7-17.el7.x86_64.rpm` → `zlib-devel.x86_64`. */
+function packageOf(fileName: string): string {
+  const [, name = fileName, arch = ''] = /^(.+)-[^-]+-[^-]+\.([^.]+)\.rpm$/.exec(fileName) ?? [];
+  return `${name}.${arch}`;
+}
+
+function candidateOf({ sha256, sizeBytes, nevra, repository, path: below }: LockedRpm): Candidate {
+  return { sha256, sizeBytes, name: rpmFileName(nevra), repository, path: below };
 }
 
 /** With a lock: the store first; yum is asked for the exact rest, with the store's RPMs at hand. */
-async function obtainLocked(
-  { manifest, reporter, store }: CollectRequest,
-  lock: Lock,
-  create: CreateContainer,
-  image: string,
-  keys: readonly PublicKey[],
-): Promise<Candidate[]> {
+async function obtainLocked(yum: Yum, lock: Pick<Lock, 'rpms'>): Promise<Candidate[]> {
+  const { store, reporter } = yum.request;
   const atHand: LockedRpm[] = [];
   const missing: LockedRpm[] = [];
-  for (const rpm of lock.rpms) ((await isIntact(store, rpm)) ? atHand : missing).push(rpm);
+  for (const rpm of lock.rpms) ((await store.intact(rpm.sha256)) ? atHand : missing).push(rpm);
   if (missing.length > 0) {
     await inStep(
       reporter,
       'collect.download',
       `download ${String(missing.length)} of ${String(lock.rpms.length)} locked RPMs`,
       async (step) => {
-        const result = await runYum(
-          create,
-          image,
-          store,
+        const result = await yum.run(
           {
-            repositories: manifest.repositories,
-            keys,
             packages: missing.map((rpm) => formatNevra(rpm.nevra)),
             atHand: atHand.map(({ sha256 }) => sha256),
           },
@@ -275,21 +323,13 @@ async function obtainLocked(
       },
     );
   }
-  return lock.rpms.map(({ sha256, sizeBytes, nevra, repository, path: below }) => ({
-    sha256,
-    sizeBytes,
-    name: rpmFileName(nevra),
-    repository,
-    path: below,
-  }));
+  return lock.rpms.map(candidateOf);
 }
 
-/** A damaged entry is downloaded again, which mends the store. */
-async function isIntact(store: Store, { sha256 }: LockedRpm): Promise<boolean> {
-  if (!(await store.has(sha256))) return false;
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(store.path(sha256)), hash);
-  return hash.digest('hex') === sha256;
+/** AIRBUNDLE_TIMEOUT, in seconds; 30 otherwise. */
+export function timeoutSecondsOf(env: Readonly<Record<string, string>>): number {
+  const seconds = Number(env['AIRBUNDLE_TIMEOUT'] ?? '');
+  return Number.isInteger(seconds) && seconds > 0 ? seconds : 30;
 }
 
 /** @throws BundleError exit 4, LOCK_NOT_REPRODUCED */
@@ -313,7 +353,7 @@ function requireLockedFiles(
 }
 
 /** The lock names a package; its bytes must call themselves the same. */
-function requireLocked(lock: Lock, judged: readonly JudgedRpm[]): void {
+function requireLocked(lock: Pick<Lock, 'rpms'>, judged: readonly JudgedRpm[]): void {
   const names = new Map(judged.map((rpm) => [rpm.sha256, formatNevra(rpm.nevra)]));
   const differences = lock.rpms.flatMap((rpm) => {
     const name = names.get(rpm.sha256);
@@ -329,7 +369,7 @@ function notReproduced(differences: readonly string[]): Error {
     code: 'LOCK_NOT_REPRODUCED',
     message: 'the repositories no longer give the RPMs that the lock names',
     details: [...differences].sort(byCodePoint),
-    hint: 'Use a repository that does not change (a vault or a snapshot); or make the lock again and read its diff: bundle lock',
+    hint: 'Use a repository that does not change (a vault or a snapshot); or take what they have now and read the diff of the lock: bundle lock MANIFEST --update',
   });
 }
 
@@ -372,8 +412,4 @@ function withOrigin(judged: readonly JudgedRpm[], candidates: readonly Candidate
       return { nevra, sha256, sizeBytes, signer, licence, summary, sourceRpm, repository, path: below };
     })
     .sort((a, b) => compareNevra(a.nevra, b.nevra));
-}
-
-function without(all: readonly string[], others: readonly string[]): string[] {
-  return all.filter((name) => !others.includes(name));
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Parser } from 'tar';
@@ -13,12 +13,13 @@ import type { ManifestRuntime } from '../model/manifest.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
 import type { Store } from './store.js';
+import { scratchFolder } from './store.js';
 
 export type LockedRuntime = Lock['runtime'];
 
 export interface RuntimeRequest {
   readonly runtime: ManifestRuntime;
-  readonly lock: Lock | undefined;
+  readonly lock: Pick<Lock, 'runtime'> | undefined;
   readonly store: Store;
   readonly cacheDir: string;
   readonly env: Readonly<Record<string, string>>;
@@ -27,12 +28,22 @@ export interface RuntimeRequest {
 }
 
 /** What a runtime is called in the lock and in bundle.json. */
-export function runtimeOrigin(runtime: ManifestRuntime): {
-  readonly origin: string;
-  readonly version: string;
-} {
-  if ('url' in runtime) return { origin: runtime.url, version: runtime.version };
-  return { origin: `npm:${runtime.npm}`, version: runtime.npm.slice(runtime.npm.lastIndexOf('@') + 1) };
+export function runtimeOrigin(
+  runtime: ManifestRuntime,
+): Pick<LockedRuntime, 'origin' | 'version' | 'pinned' | 'path'> {
+  if ('url' in runtime)
+    return {
+      origin: runtime.url,
+      version: runtime.version,
+      pinned: runtime.sha256,
+      path: runtime.path ?? '',
+    };
+  return {
+    origin: `npm:${runtime.npm}`,
+    version: runtime.npm.slice(runtime.npm.lastIndexOf('@') + 1),
+    pinned: runtime.integrity,
+    path: runtime.path,
+  };
 }
 
 /**
@@ -41,7 +52,7 @@ export function runtimeOrigin(runtime: ManifestRuntime): {
  */
 export async function collectRuntime(request: RuntimeRequest): Promise<LockedRuntime> {
   const { runtime, lock, store } = request;
-  if (lock !== undefined && (await store.has(lock.runtime.sha256))) return lock.runtime;
+  if (lock !== undefined && (await store.intact(lock.runtime.sha256))) return lock.runtime;
   const named = runtimeOrigin(runtime);
   return inStep(request.reporter, 'runtime', `runtime ${named.origin}`, async () => {
     const kept = 'url' in runtime ? await fromUrl(runtime, request) : await fromNpm(runtime, request);
@@ -50,7 +61,7 @@ export async function collectRuntime(request: RuntimeRequest): Promise<LockedRun
         code: 'RUNTIME_DIFFERS',
         message: `${named.origin} is not the binary that the lock pins`,
         details: [`locked sha256 ${lock.runtime.sha256}`, `now    sha256 ${kept.sha256}`],
-        hint: 'A released version never changes by itself: find out why. To take the new one, run: bundle lock',
+        hint: 'A released version never changes by itself: find out why. To take the new one: bundle lock MANIFEST --update',
       });
     return { ...named, ...kept };
   });
@@ -65,9 +76,7 @@ async function fromNpm(
   runtime: Extract<ManifestRuntime, { npm: string }>,
   request: RuntimeRequest,
 ): Promise<Kept> {
-  const temporary = path.join(request.cacheDir, 'tmp');
-  await mkdir(temporary, { recursive: true });
-  const scratch = await mkdtemp(path.join(temporary, 'npm-'));
+  const scratch = await scratchFolder(request.cacheDir, 'npm');
   try {
     const result = await run(['npm', 'pack', runtime.npm, '--json', '--ignore-scripts'], {
       cwd: scratch,
@@ -110,7 +119,7 @@ async function fromUrl(
   request: RuntimeRequest,
 ): Promise<Kept> {
   const { store } = request;
-  if (!(await store.has(runtime.sha256))) {
+  if (!(await store.intact(runtime.sha256))) {
     const unreachable = (reason: string, cause?: unknown): Error =>
       stepError({
         code: 'RUNTIME_UNREACHABLE',

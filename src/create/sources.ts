@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { invalidError, stepError, untrustedError } from '../errors.js';
 import type { GitObject } from '../model/grammar.js';
@@ -11,13 +11,14 @@ import type { FetchedCommit, RemoteRef } from './git.js';
 import { exportCommit, fetchOne, inspectFetched, listRemote } from './git.js';
 import { allOrAbort } from './create-together.js';
 import type { Store } from './store.js';
+import { scratchFolder } from './store.js';
 
 export interface SourcesRequest {
   readonly manifest: Manifest;
   /** Relative repository paths start here. */
   readonly manifestFolder: string;
   /** What must come out again, when there is a lock. */
-  readonly lock: Lock | undefined;
+  readonly lock: Pick<Lock, 'sources'> | undefined;
   readonly store: Store;
   readonly cacheDir: string;
   readonly env: Readonly<Record<string, string>>;
@@ -35,7 +36,7 @@ export async function collectSources(request: SourcesRequest): Promise<LockedSou
     request.signal,
     request.manifest.components.map((component) => async (signal: AbortSignal) => {
       const locked = request.lock?.sources.find((source) => source.component === component.name);
-      if (locked !== undefined && (await request.store.has(locked.sha256))) return locked;
+      if (locked !== undefined && (await request.store.intact(locked.sha256))) return locked;
       return inStep(
         request.reporter,
         `source:${component.name}`,
@@ -59,9 +60,7 @@ async function collectSource(
   const { store, cacheDir, reporter } = request;
   const { git, ref } = component.source;
   const url = absoluteUrl(git, request.manifestFolder);
-  const temporary = path.join(cacheDir, 'tmp');
-  await mkdir(temporary, { recursive: true });
-  const scratch = await mkdtemp(path.join(temporary, 'git-'));
+  const scratch = await scratchFolder(cacheDir, 'git');
   try {
     const wanted = await resolveRef(component, url, request);
     if (wanted.name.startsWith('refs/heads/') && locked === undefined)
@@ -177,7 +176,7 @@ function mustBe(
     details: [`pinned ${expected}`, `now    ${fetched.commit}`],
     hint:
       by === 'the lock'
-        ? 'A tag never moves by itself: find out why. To take the new commit, run: bundle lock. To keep the old one, write it as "ref:".'
+        ? 'A tag never moves by itself: find out why. To take the new commit: bundle lock MANIFEST --update COMPONENT. To keep the old one, write it as "ref:".'
         : 'A tag never moves by itself: find out why. To take the new commit, write it as "commit:".',
   });
 }
@@ -188,7 +187,7 @@ function exportDiffers(locked: LockedSource, source: LockedSource): Error {
     message: `${source.component}: the commit is the locked one, its exported tar is not`,
     where: source.url,
     details: [`locked sha256 ${locked.sha256}`, `now    sha256 ${source.sha256}`],
-    hint: 'Its .gitattributes may ask for something that changes (export-subst with a relative date), or this git writes tar differently. To take the new export, run: bundle lock',
+    hint: 'Its .gitattributes may ask for something that changes (export-subst with a relative date), or this git writes tar differently. To take the new export: bundle lock MANIFEST --update COMPONENT',
   });
 }
 

@@ -1,13 +1,20 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, open, rename, rm, stat, utimes } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { stepError, untrustedError } from '../errors.js';
 import { Sha256 } from '../model/grammar.js';
+import { ownedName, removeAbandoned } from './owner.js';
 
 /** Everything that was fetched, under its SHA-256: RPMs, exported sources, the runtime. */
 export interface Store {
   has(sha256: Sha256): Promise<boolean>;
+  /** There, with these very bytes. A damaged entry is one to fetch again, which mends it. */
+  intact(sha256: Sha256): Promise<boolean>;
+  /** Says that they were used now: "bundle cache prune" goes by it. */
+  touch(sha256s: readonly Sha256[]): Promise<void>;
   /** Where the entry is, or would be; read-only. */
   path(sha256: Sha256): string;
   /**
@@ -21,9 +28,6 @@ export interface StoreOptions {
   /** The cache's folder; made when missing. Several processes may use it at once. */
   readonly directory: string;
 }
-
-/** A killed process leaves its temporary file; nobody writes one for a day. */
-const ABANDONED_MS = 24 * 60 * 60 * 1000;
 
 /** `$XDG_CACHE_HOME/airbundle`, or `~/.cache/airbundle`. */
 export function defaultCacheDirectory(
@@ -47,7 +51,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   } catch (cause) {
     throw unwritable(options.directory, cause);
   }
-  await removeAbandoned(temporary);
+  await removeAbandoned(temporary, '', true);
 
   const pathOf = (sha256: Sha256): string => path.join(entries, sha256.slice(0, 2), sha256.slice(2));
   return {
@@ -55,12 +59,27 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     async has(sha256) {
       return (await stat(pathOf(sha256)).catch(() => undefined))?.isFile() === true;
     },
+    async intact(sha256) {
+      const file = pathOf(sha256);
+      const hash = createHash('sha256');
+      try {
+        await pipeline(createReadStream(file, { highWaterMark: 1024 * 1024 }), hash);
+      } catch {
+        return false;
+      }
+      return hash.digest('hex') === sha256;
+    },
+    async touch(sha256s) {
+      const now = new Date();
+      // Another user's cache may be read-only for us: no matter.
+      for (const sha256 of sha256s) await utimes(pathOf(sha256), now, now).catch(() => undefined);
+    },
     async put(bytes, expected) {
       // At once: what a child wrote and nobody has begun to read when it exits, Node throws away (child_process, flushStdio).
       const chunks = bytes[Symbol.asyncIterator]();
       const first = chunks.next();
       first.catch(() => undefined);
-      const name = path.join(temporary, `${String(process.pid)}-${randomBytes(8).toString('hex')}`);
+      const name = path.join(temporary, ownedName('entry'));
       let file: FileHandle | undefined;
       try {
         file = await open(name, 'wx', 0o600).catch((cause: unknown) => {
@@ -143,11 +162,13 @@ function wrongDigest(expected: Sha256, actual: Sha256, sizeBytes: number): Error
   });
 }
 
-async function removeAbandoned(temporary: string): Promise<void> {
-  for (const name of await readdir(temporary)) {
-    const file = path.join(temporary, name);
-    const found = await stat(file).catch(() => undefined);
-    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS)
-      await rm(file, { recursive: true, force: true });
+/** A folder for a command's own files, in the cache. The caller removes it; after a kill the next run does. */
+export async function scratchFolder(cacheDir: string, what: string): Promise<string> {
+  const temporary = path.join(cacheDir, 'tmp');
+  try {
+    await mkdir(temporary, { recursive: true });
+    return await mkdtemp(path.join(temporary, `${ownedName(what)}-`));
+  } catch (cause) {
+    throw unwritable(temporary, cause);
   }
 }

@@ -36,6 +36,10 @@ const LockedRuntime = z.strictObject({
   /** What was asked for: `npm:NAME@VERSION` or the URL. */
   origin: z.string(),
   version: z.string(),
+  /** What the manifest pins: the package's integrity, or the URL's sha256. */
+  pinned: z.string(),
+  /** The binary's path in it; empty when it is the binary itself. */
+  path: z.string(),
   /** Of the binary itself. */
   sha256: Sha256,
   sizeBytes: z.int().min(0),
@@ -75,7 +79,7 @@ export function parseLock(text: string, file: string): Lock {
       code: 'BAD_LOCK',
       message: `the lock is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
       where: file,
-      hint: `Take it from version control again, or remove it and run: bundle lock`,
+      hint: `Take it from version control again, or make it anew: bundle lock MANIFEST --update`,
       cause,
     });
   }
@@ -86,11 +90,11 @@ export function parseLock(text: string, file: string): Lock {
     message: 'the lock does not have the form that this version writes',
     where: file,
     details: parsed.error.issues.slice(0, 10).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
-    hint: 'Take it from version control again, or remove it and run: bundle lock',
+    hint: 'Take it from version control again, or make it anew: bundle lock MANIFEST --update',
   });
 }
 
-/** One fact a line, sorted: made to be read in a diff. */
+/** One fact a line, sorted: made to be read in a diff. The schema gives the fields their one order. */
 export function formatLock(lock: Lock): string {
-  return `${JSON.stringify(lock, null, 2)}\n`;
+  return `${JSON.stringify(LockSchema.parse(lock), null, 2)}\n`;
 }

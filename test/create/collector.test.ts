@@ -79,9 +79,9 @@ describe("yum's configuration and arguments", () => {
     expect(conf).toContain('reposdir=/dev/null');
   });
 
-  it('keeps i686 out, and plugins', () => {
+  it("keeps i686 out, and the image's plugins", () => {
     expect(conf).toMatch(/^exclude=\*\.i\?86$/m);
-    expect(conf).toMatch(/^plugins=0$/m);
+    expect(conf).toMatch(/^pluginpath=\/airbundle\/plugins$/m);
   });
 
   it('resolves into an empty root and does not tolerate missing names', () => {

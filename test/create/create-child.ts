@@ -30,7 +30,7 @@ export const twoRpms: RpmCollector = async ({ store }) => {
       path: `Packages/${name}-1.0-1.el7.x86_64.rpm`,
     });
   }
-  return { rpms, collector: { image: 'collector', contextSha256: null } };
+  return { rpms, collector: { image: 'collector', contextSha256: null }, imageId: 'sha256:stand-in' };
 };
 
 interface Given {

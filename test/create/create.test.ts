@@ -10,6 +10,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -211,24 +213,26 @@ describe('bundle create', () => {
     },
   );
 
-  it('finds an entry that was damaged in the cache, names it, and leaves no folder', async () => {
-    const { request, out } = await setting();
-    const first = await create(request);
-    rmSync(out, { recursive: true });
-    const store = await openStore({ directory: request.cacheDir });
-    const [source] = parseLock(readFileSync(first.lockPath, 'utf8'), 'lock').sources;
-    const entry = store.path(source?.sha256 ?? sha256Of(''));
-    const bytes = readFileSync(entry);
-    bytes[700] = (bytes[700] ?? 0) ^ 1;
-    chmodSync(entry, 0o644);
-    writeFileSync(entry, bytes);
-    const failure = await failureOf(create(request));
-    expect([failure.exit, failure.where]).toEqual([4, entry]);
-    expect(failure.message).toContain('sources/thing-');
-    expect(readdirSync(out)).toEqual([]);
-    // What the hint says mends it.
-    rmSync(entry, { force: true });
-    expect((await create(request)).payloadSha256).toBe(first.payloadSha256);
+  it('fetches a source and a runtime again that were damaged in the cache', async () => {
+    const { request } = await setting();
+    const runtime = createServer((_, response) => response.end('node'));
+    await new Promise<void>((resolve) => runtime.listen(0, '127.0.0.1', resolve));
+    try {
+      const runtimeUrl = `http://127.0.0.1:${String((runtime.address() as AddressInfo).port)}/node`;
+      writeFileSync(request.manifestPath, manifestText({ runtimeUrl }));
+      const first = await create(request);
+      const store = await openStore({ directory: request.cacheDir });
+      const lock = parseLock(readFileSync(first.lockPath, 'utf8'), 'lock');
+      for (const { sha256 } of [...lock.sources, lock.runtime]) {
+        chmodSync(store.path(sha256), 0o644);
+        writeFileSync(store.path(sha256), 'damaged');
+      }
+      expect((await create(request)).payloadSha256).toBe(first.payloadSha256);
+      for (const { sha256 } of [...lock.sources, lock.runtime])
+        expect(sha256Of(readFileSync(store.path(sha256)))).toBe(sha256);
+    } finally {
+      runtime.close();
+    }
   });
 
   it('leaves a folder with the same bytes as it is, and adds the signature of another key', async () => {
@@ -344,16 +348,86 @@ describe('bundle create', () => {
     expect(readdirSync(path.join(request.cacheDir, 'tmp'))).toEqual([]);
   });
 
-  it('keeps to a lock, and refuses one that belongs to another manifest', async () => {
+  it('keeps to a lock, and brings it to a manifest that has changed, saying how', async () => {
     const { request } = await setting();
     const first = await create(request);
-    expect((await create(request)).lockWritten).toBe(false);
-    writeFileSync(request.manifestPath, manifestText({ packages: ['gcc'] }));
-    expect((await failureOf(create(request))).code).toBe('LOCK_OUT_OF_DATE');
-    await lockManifest(request, twoRpms).then((result) => {
-      expect(result.lockWritten).toBe(true);
-    });
-    expect(parseLock(readFileSync(first.lockPath, 'utf8'), 'lock').requested.packages).toEqual(['gcc']);
+    expect(await create(request)).toMatchObject({ lockWritten: false, lockChanges: [] });
+    writeFileSync(request.manifestPath, manifestText({ ref: 'main' }));
+    const second = await create({ ...request, force: true });
+    expect(second.lockWritten).toBe(true);
+    expect(second.lockChanges).toEqual([expect.stringMatching(/^source thing: v1\.0 .* → main /)]);
+    const lock = parseLock(readFileSync(first.lockPath, 'utf8'), 'lock');
+    expect(lock.sources.map(({ ref }) => ref)).toEqual(['main']);
+    expect(lock.rpms).toHaveLength(2);
+  });
+
+  it('with --locked wants a lock that fits, and says what would change', async () => {
+    const { request, out } = await setting();
+    const never = (): never => {
+      throw new Error('it has begun to fetch');
+    };
+    const locked = { ...request, locked: true };
+    const missing = await failureOf(createBundle(locked, never));
+    expect([missing.exit, missing.code]).toEqual([3, 'LOCK_MISSING']);
+    const first = await create(request);
+    const before = readFileSync(first.lockPath);
+    expect((await create(locked)).payloadSha256).toBe(first.payloadSha256);
+    writeFileSync(request.manifestPath, manifestText({ packages: ['zlib-devel', 'make'] }));
+    const stale = await failureOf(createBundle(locked, never));
+    expect([stale.exit, stale.code]).toEqual([3, 'LOCK_OUT_OF_DATE']);
+    expect(stale.details).toEqual([
+      'package make: only in the manifest',
+      'package openssl-devel: only in the lock',
+    ]);
+    expect(readFileSync(first.lockPath).equals(before)).toBe(true);
+    expect(readdirSync(out)).toEqual([STEM]);
+  });
+
+  it('notices another pin of the runtime under the same version', async () => {
+    const { request } = await setting();
+    await create(request);
+    writeFileSync(request.manifestPath, manifestText().replace(sha256Of('node'), sha256Of('another')));
+    const stale = await failureOf(create({ ...request, locked: true }));
+    expect(stale.details.join()).toContain('runtime: sha256: locked');
+    expect((await failureOf(create(request))).code).toBe('RUNTIME_UNREACHABLE');
+  });
+
+  it('changes only the part of the lock that a component added or removed asks for', async () => {
+    const { request, folder } = await setting();
+    const other = makeRepository(path.join(folder, 'other'));
+    const kept = other.commit({ 'b.c': 'int b;\n' });
+    other.git('branch', 'moving');
+    const second = [
+      '  - name: other',
+      '    version: "1.0"',
+      '    licence: MIT',
+      '    packages: []',
+      '    source: { git: ./other, ref: moving }',
+      '    build: [[make]]',
+      '    install: [make, install]',
+      '    files: [/usr/local/sbin/other]',
+      '',
+    ].join('\n');
+    const { lockPath } = await lockManifest(request, twoRpms);
+    const one = parseLock(readFileSync(lockPath, 'utf8'), 'lock');
+    writeFileSync(request.manifestPath, manifestText() + second);
+    expect((await lockManifest(request, twoRpms)).lockChanges).toEqual([
+      expect.stringMatching(`^source other: added moving ${kept}`),
+    ]);
+    // Its branch moves on: the lock does not, until it is told to.
+    other.git('switch', '--quiet', 'moving');
+    const moved = other.commit({ 'b.c': 'int c;\n' });
+    expect((await lockManifest(request, twoRpms)).lockWritten).toBe(false);
+    expect((await lockManifest({ ...request, update: ['thing'] }, twoRpms)).lockChanges).toEqual([]);
+    expect((await lockManifest({ ...request, update: ['other'] }, twoRpms)).lockChanges.join()).toContain(
+      moved,
+    );
+    expect((await failureOf(lockManifest({ ...request, update: ['none'] }, twoRpms))).code).toBe(
+      'UNKNOWN_COMPONENT',
+    );
+    writeFileSync(request.manifestPath, manifestText());
+    expect((await lockManifest(request, twoRpms)).lockChanges).toEqual(['source other: removed']);
+    expect(parseLock(readFileSync(lockPath, 'utf8'), 'lock')).toEqual(one);
   });
 
   it('does not depend on where manifest and cache are', async () => {

@@ -1,7 +1,9 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findEngine } from '../../src/create/engine.js';
 import type { EngineName } from '../../src/create/engine.js';
@@ -98,6 +100,22 @@ describe('the tar on the way in and out', () => {
       return Promise.resolve();
     });
     expect(seen).toEqual(['a', 'b']);
+  });
+
+  it('does not wait for an empty member, nor for one whose reader fails at once', async () => {
+    const files = [
+      { path: 'empty', text: '' },
+      { path: 'large', text: 'x'.repeat(300_000) },
+      { path: 'last', text: 'y' },
+    ];
+    const seen: string[] = [];
+    await readTar(Readable.from(writeTar(files)), async (member) => {
+      seen.push(member.path);
+      if (member.path === 'large')
+        await pipeline(member.bytes, createWriteStream('/nonexistent/x')).catch(() => undefined);
+      else for await (const _ of member.bytes) seen.push('bytes');
+    });
+    expect(seen).toEqual(['empty', 'large', 'last', 'bytes']);
   });
 
   it('throws the first error of the reader, at the end of the stream', async () => {

@@ -1,9 +1,10 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { lockPathOf, readLock, requireLockFits, writeLock } from '../../src/create/lockfile.js';
-import type { BundleError } from '../../src/errors.js';
-import type { Lock } from '../../src/model/lock.js';
+import { lockChanges, planLock } from '../../src/create/lock-plan.js';
+import { lockPathOf, readLock, writeLock } from '../../src/create/lockfile.js';
+import { owner } from '../../src/create/owner.js';
+import type { Lock, LockedRpm, LockedSource } from '../../src/model/lock.js';
 import { requestOf } from '../../src/model/lock.js';
 import { parseManifest } from '../../src/model/manifest.js';
 import { failureOf, sha256Of, temporaryFolder } from './create-support.js';
@@ -25,7 +26,14 @@ const lock: Lock = {
       sizeBytes: 0,
     },
   ],
-  runtime: { origin: 'http://127.0.0.1:9/node', version: '16.20.2', sha256: sha256Of('node'), sizeBytes: 4 },
+  runtime: {
+    origin: 'http://127.0.0.1:9/node',
+    version: '16.20.2',
+    pinned: sha256Of('node'),
+    path: '',
+    sha256: sha256Of('node'),
+    sizeBytes: 4,
+  },
 };
 
 describe('the lock', () => {
@@ -52,25 +60,100 @@ describe('the lock', () => {
     expect((await failureOf(writeLock(path.join(folder, 'none', 'x'), lock))).exit).toBe(6);
   });
 
-  it('names every difference from a manifest that has changed', () => {
-    expect(() => {
-      requireLockFits(manifest, lock, 'thing.lock.json', 'thing.yaml');
-    }).not.toThrow();
-    const changed = parseManifest(
-      Buffer.from(manifestText({ ref: 'v1.1', packages: ['gcc', 'make'], commit: 'c'.repeat(40) })),
-      'thing.yaml',
+  it('removes the temporary file of a killed run, and not that of a living one or of an editor', async () => {
+    const folder = temporaryFolder();
+    const [machine, boot] = owner.split('-');
+    const dead = `.thing.lock.json.${machine ?? ''}-${boot ?? ''}-999999999-1.abcdef`;
+    const others = [`.thing.lock.json.${owner}.abcdef`, '.thing.lock.json.swp'];
+    for (const name of [dead, ...others]) {
+      writeFileSync(path.join(folder, name), '');
+      utimesSync(path.join(folder, name), 0, 0);
+    }
+    await writeLock(path.join(folder, 'thing.lock.json'), lock);
+    expect(readdirSync(folder).sort()).toEqual([...others, 'thing.lock.json'].sort());
+  });
+});
+
+describe('what stays of a lock', () => {
+  const edited = (parts: Parameters<typeof manifestText>[0]): typeof manifest =>
+    parseManifest(Buffer.from(manifestText(parts)), 'thing.yaml');
+  const rpm = (name: string, sha256: string): LockedRpm => ({
+    nevra: { name, epoch: 0, version: '1', release: '1.el7', arch: 'x86_64' },
+    sha256: sha256Of(sha256),
+    sizeBytes: 1,
+    signer: 'A'.repeat(40),
+    licence: 'MIT',
+    summary: '',
+    sourceRpm: '',
+    repository: 'os',
+    path: '',
+  });
+  const full: Lock = { ...lock, rpms: [rpm('openssl-devel', 'a'), rpm('zlib-devel', 'b'), rpm('zlib', 'c')] };
+
+  it('is all of it while the manifest is the same', () => {
+    expect(planLock(manifest, full)).toEqual({
+      rpms: { exact: true, pins: full.rpms },
+      sources: full.sources,
+      runtime: full.runtime,
+      differences: [],
+    });
+  });
+
+  it('is what a change does not touch, and every difference is named', () => {
+    const plan = planLock(
+      edited({ ref: 'v1.1', packages: ['zlib-devel', 'make'], commit: 'c'.repeat(40) }),
+      full,
     );
-    try {
-      requireLockFits(changed, lock, 'thing.lock.json', 'thing.yaml');
-      expect.unreachable();
-    } catch (error) {
-      const failure = error as BundleError;
-      expect([failure.exit, failure.code, failure.where]).toEqual([3, 'LOCK_OUT_OF_DATE', 'thing.lock.json']);
-      expect(failure.details).toEqual([
-        'packages: locked "openssl-devel zlib-devel", the manifest says "gcc make"',
+    expect(plan).toEqual({
+      rpms: { exact: false, pins: full.rpms },
+      sources: [],
+      runtime: full.runtime,
+      differences: [
+        'package make: only in the manifest',
+        'package openssl-devel: only in the lock',
         'thing: source: ref: locked "v1.0", the manifest says "v1.1"',
         `thing: source: commit: locked "${'a'.repeat(40)}", the manifest says "${'c'.repeat(40)}"`,
-      ]);
+      ],
+    });
+  });
+
+  it("is everything but a removed component's source", () => {
+    const other = { ...(full.sources[0] as LockedSource), component: 'other' as never };
+    const plan = planLock(manifest, { ...full, sources: [...full.sources, other] });
+    expect(plan.sources).toEqual(full.sources);
+    expect(plan.rpms.exact).toBe(true);
+    expect(plan.differences).toEqual(['other: only in the lock']);
+  });
+
+  it('does not hold a runtime with another integrity or path under the same version', () => {
+    for (const [changed, word] of [
+      [{ pinned: sha256Of('other') }, 'runtime: sha256'],
+      [{ path: 'bin/node' }, 'runtime: path'],
+    ] as const) {
+      const plan = planLock(manifest, { ...full, runtime: { ...full.runtime, ...changed } });
+      expect(plan.runtime).toBeUndefined();
+      expect(plan.differences.join()).toContain(word);
     }
+  });
+
+  it('is less when a component, or everything, is to be renewed', () => {
+    const one = planLock(manifest, full, ['thing']);
+    expect([one.sources, one.rpms]).toEqual([[], { exact: false, pins: [rpm('zlib', 'c')] }]);
+    expect(one.runtime).toEqual(full.runtime);
+    expect(planLock(manifest, full, 'all')).toMatchObject({
+      rpms: { exact: false, pins: [] },
+      sources: [],
+      runtime: undefined,
+    });
+  });
+
+  it('is told as changes, one line for each', () => {
+    const after = { ...full, rpms: [rpm('zlib-devel', 'new'), rpm('zlib', 'c'), rpm('make', 'd')] };
+    expect(lockChanges(undefined, after)).toEqual([]);
+    expect(lockChanges(full, after)).toEqual([
+      `RPM make.x86_64: added make-1-1.el7.x86_64 ${sha256Of('d')}`,
+      'RPM openssl-devel.x86_64: removed',
+      `RPM zlib-devel.x86_64: zlib-devel-1-1.el7.x86_64 ${sha256Of('b')} → zlib-devel-1-1.el7.x86_64 ${sha256Of('new')}`,
+    ]);
   });
 });

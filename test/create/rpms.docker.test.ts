@@ -2,6 +2,8 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { connect, createServer as createTcpServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -9,6 +11,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readContext } from '../../src/create/collector-image.js';
 import { findEngine } from '../../src/create/engine.js';
 import type { Engine } from '../../src/create/engine.js';
+import { owner } from '../../src/create/owner.js';
 import { readPublicKey } from '../../src/create/openpgp.js';
 import { collectRpms } from '../../src/create/rpms.js';
 import type { Collected, CollectRequest } from '../../src/create/rpms.js';
@@ -112,14 +115,30 @@ describe('collectRpms', () => {
       stream,
       now: () => performance.now(),
     });
-    return { manifest: manifest(), manifestDir: folder, lock: undefined, store, reporter, env, ...given };
+    return {
+      manifest: manifest(),
+      manifestDir: folder,
+      lock: undefined,
+      store,
+      cacheDir: path.join(folder, 'store'),
+      reporter,
+      env,
+      ...given,
+    };
   };
   const lockOf = (rpms: readonly LockedRpm[] = collected.rpms): Lock => ({
     airbundleLock: 1,
     requested: requestOf(manifest()),
     rpms: [...rpms],
     sources: [],
-    runtime: { origin: 'npm:x@1.0.0', version: '1.0.0', sha256: Sha256.parse('0'.repeat(64)), sizeBytes: 0 },
+    runtime: {
+      origin: 'npm:x@1.0.0',
+      version: '1.0.0',
+      pinned: '',
+      path: '',
+      sha256: Sha256.parse('0'.repeat(64)),
+      sizeBytes: 0,
+    },
   });
   const first = (): LockedRpm => collected.rpms[0] ?? expect.fail('nothing was collected');
   const requestsDuring = async (work: () => Promise<unknown>): Promise<string[]> => {
@@ -148,10 +167,9 @@ describe('collectRpms', () => {
       expect(rpm.nevra.arch).not.toMatch(/i.86/);
       expect(await store.has(rpm.sha256)).toBe(true);
     }
-    expect(collected.collector).toEqual({
-      image: expect.stringContaining(image) as string,
-      contextSha256: null,
-    });
+    // The name as it was given; what this host calls the image stays out of the bundle.
+    expect(collected.collector).toEqual({ image, contextSha256: null });
+    expect(collected.imageId).toMatch(/^sha256:[0-9a-f]{64}$/);
   });
 
   it('reports what it does, with counts', async () => {
@@ -188,14 +206,76 @@ describe('collectRpms', () => {
     expect((await readFile(store.path(damaged.sha256))).length).toBe(damaged.sizeBytes);
   });
 
-  it('refuses a lock that answers another manifest', async () => {
-    await expect(
-      collectRpms(request({ lock: lockOf(), manifest: manifest({ packages: ['make', 'm4'] }) })),
-    ).rejects.toMatchObject({
-      code: 'LOCK_OUT_OF_DATE',
-      exit: 3,
-      details: ['package m4: only in the manifest', 'package zlib-devel: only in the lock'],
+  it('resolves anew without downloading again what the cache has, metadata or packages', async () => {
+    let again: Collected | undefined;
+    const before = served.requests.length;
+    const asked = await requestsDuring(async () => {
+      again = await collectRpms(request());
     });
+    expect(asked).toEqual([]);
+    expect(served.requests.slice(before).map((url) => path.posix.basename(url))).toEqual(['repomd.xml']);
+    expect(again).toEqual(collected);
+    expect(said.join('')).toContain(
+      `${String(collected.rpms.length)} RPMs, ${String(collected.rpms.length)} of them from the cache`,
+    );
+    // Fewer packages: what is at hand and not wanted does not slip in.
+    const less = await collectRpms(request({ manifest: manifest({ packages: ['zlib'] }) }));
+    const fresh = await collectRpms(
+      request({ manifest: manifest({ packages: ['zlib'] }), cacheDir: path.join(folder, 'fresh') }),
+    );
+    expect(less).toEqual(fresh);
+    expect(less.rpms.length).toBeLessThan(collected.rpms.length);
+  });
+
+  it('takes nothing from the cache that is damaged in it', async () => {
+    const damaged = first();
+    await rm(store.path(damaged.sha256));
+    await writeFile(store.path(damaged.sha256), 'damaged');
+    const asked = await requestsDuring(async () => {
+      expect(await collectRpms(request())).toEqual(collected);
+    });
+    expect(asked.map((url) => decodeURIComponent(path.posix.basename(url)))).toEqual([
+      rpmFileName(damaged.nevra),
+    ]);
+  });
+
+  it('resolves without the list of what yum chose: then it begins again with an empty folder', async () => {
+    // An image whose yum does not take our plugin.
+    const context = path.join(folder, 'no-plugin');
+    await mkdir(context);
+    await writeFile(
+      path.join(context, 'Dockerfile'),
+      `FROM ${image}\nRUN mv /usr/bin/yum /usr/bin/yum-real && printf '#!/bin/sh\\nexec yum-real --noplugins "$@"\\n' >/usr/bin/yum && chmod 755 /usr/bin/yum\n`,
+    );
+    const { sha256 } = await readContext(context);
+    try {
+      const given = { manifest: manifest({ collector: 'dockerfile: no-plugin' }) };
+      expect((await collectRpms(request(given))).rpms).toEqual(collected.rpms);
+      const asked = await requestsDuring(async () => {
+        expect((await collectRpms(request(given))).rpms).toEqual(collected.rpms);
+      });
+      expect(asked.length).toBe(collected.rpms.length);
+    } finally {
+      await (engine as Engine).command(['image', 'rm', `airbundle-collector:${sha256.slice(0, 16)}`]);
+    }
+  });
+
+  it('keeps the versions of an old lock where the set is complete with them', async () => {
+    const zlib = collected.rpms.find(({ nevra }) => nevra.name === 'zlib') ?? first();
+    // Another package under its name: what an older release in the lock looks like, and not complete.
+    const old = { ...first(), nevra: { ...zlib.nevra, version: '0.1' } };
+    const without = await collectRpms(
+      request({ pins: [...collected.rpms.filter((rpm) => rpm !== zlib), old] }),
+    );
+    expect(without.rpms).toEqual(collected.rpms);
+    expect(said.join('')).toContain('all RPMs are resolved anew');
+    const gone = {
+      ...zlib,
+      sha256: Sha256.parse('0'.repeat(64)),
+      nevra: { ...zlib.nevra, version: '0.0.1' },
+    };
+    expect((await collectRpms(request({ pins: [gone] }))).rpms).toEqual(collected.rpms);
+    expect(said.join('')).toContain('cannot be had any more');
   });
 
   it('names what the repository no longer has as the lock says', async () => {
@@ -313,7 +393,7 @@ describe('collectRpms', () => {
       const built = await collectRpms(
         request({ manifest: manifest({ collector: 'dockerfile: image', keys: 'image: /etc/pki/key' }) }),
       );
-      expect(built).toEqual({ rpms: collected.rpms, collector: { image, contextSha256: sha256 } });
+      expect(built).toMatchObject({ rpms: collected.rpms, collector: { image, contextSha256: sha256 } });
       await writeFile(path.join(context, 'Dockerfile'), 'FROM scratch\nRUN nothing\n');
       await expect(
         collectRpms(request({ manifest: manifest({ collector: 'dockerfile: image' }) })),
@@ -328,6 +408,40 @@ describe('collectRpms', () => {
       code: 'IMAGE_MISSING',
       exit: 5,
     });
+  });
+
+  it('removes the containers of runs that were killed on this machine, and of no others', async () => {
+    const docker = (...args: string[]): Promise<string> =>
+      (engine as Engine).command(args).then(({ stdout }) => stdout.trim());
+    const [machine, boot] = owner.split('-');
+    const make = (who: string): Promise<string> =>
+      docker('create', '--label', LABEL, '--label', `airbundle.owner=${who}`, image, 'true');
+    const dead = await make(`${machine ?? ''}-${boot ?? ''}-999999999-1`);
+    const alive = await make(owner);
+    const elsewhere = await make('00000000-00000000-1-1');
+    try {
+      await collectRpms(request({ lock: lockOf() }));
+      const left = (await docker('ps', '-a', '-q', '--no-trunc', '--filter', `label=${LABEL}`)).split('\n');
+      expect(left.sort()).toEqual([alive, elsewhere].sort());
+    } finally {
+      await docker('rm', '-f', '-v', dead, alive, elsewhere);
+    }
+  });
+
+  it('works with an engine on another machine: nothing but its API is used', async () => {
+    const relay = createTcpServer((socket) => {
+      const up = connect('/var/run/docker.sock');
+      socket.pipe(up).on('error', () => socket.destroy());
+      up.pipe(socket).on('error', () => up.destroy());
+    });
+    await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+    const { port } = relay.address() as AddressInfo;
+    try {
+      const away = { ...env, DOCKER_HOST: `tcp://127.0.0.1:${String(port)}`, DOCKER_CONTEXT: '' };
+      expect(await collectRpms(request({ env: away }))).toEqual(collected);
+    } finally {
+      relay.close();
+    }
   });
 
   it('stops when it is told to, at any time, and leaves no container behind', async () => {

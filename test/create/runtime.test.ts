@@ -138,7 +138,14 @@ describe('a runtime from a URL', () => {
         path: 'node-v22/bin/node',
       };
       const kept = await collect(runtime);
-      expect(kept).toEqual({ origin: runtime.url, version: '22.1.0', sha256: sha256Of('ELF'), sizeBytes: 3 });
+      expect(kept).toEqual({
+        origin: runtime.url,
+        version: '22.1.0',
+        pinned: sha256Of(archive),
+        path: 'node-v22/bin/node',
+        sha256: sha256Of('ELF'),
+        sizeBytes: 3,
+      });
       expect(readFileSync(store.path(kept.sha256), 'utf8')).toBe('ELF');
     });
   });
@@ -180,6 +187,8 @@ describe('a runtime from a URL', () => {
       const lock = lockOf({
         origin: `${base}/node`,
         version: '22.1.0',
+        pinned: sha256Of('ELF'),
+        path: '',
         sha256: sha256Of('locked'),
         sizeBytes: 6,
       });

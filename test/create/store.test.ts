@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from '
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { defaultCacheDirectory, openStore } from '../../src/create/store.js';
+import { owner } from '../../src/create/owner.js';
 import { chunks, failureOf, sha256Of, temporaryFolder } from './create-support.js';
 
 describe('the store', () => {
@@ -75,13 +76,20 @@ describe('the store', () => {
     expect(kept.map((entry) => entry.sha256)).toEqual(kept.map((_, index) => sha256Of(`${String(index)}\n`)));
   });
 
-  it('removes what a killed process left a day ago, and nothing younger', async () => {
+  it('removes what a killed process left: at once where its owner is known, after a day otherwise', async () => {
     const directory = temporaryFolder();
     await openStore({ directory });
-    for (const name of ['old', 'young']) writeFileSync(path.join(directory, 'tmp', name), '');
+    const [machine, boot] = owner.split('-');
+    const dead = `entry.${machine ?? ''}-${boot ?? ''}-999999999-1.abcdef`;
+    const reused = `entry.${owner.replace(/-[0-9]+$/, '-1')}.abcdef`;
+    const earlierBoot = `entry.${machine ?? ''}-00000000-1-1.abcdef`;
+    const elsewhere = 'entry.00000000-00000000-1-1.abcdef';
+    const mine = `entry.${owner}.abcdef`;
+    for (const name of ['old', 'young', dead, reused, earlierBoot, elsewhere, mine])
+      writeFileSync(path.join(directory, 'tmp', name), '');
     utimesSync(path.join(directory, 'tmp', 'old'), 0, Date.now() / 1000 - 25 * 3600);
     await openStore({ directory });
-    expect(readdirSync(path.join(directory, 'tmp'))).toEqual(['young']);
+    expect(readdirSync(path.join(directory, 'tmp')).sort()).toEqual([elsewhere, mine, 'young'].sort());
   });
 
   it('is in XDG_CACHE_HOME when that is absolute, else in ~/.cache', () => {
