@@ -73,7 +73,7 @@ function program(): Command {
     .option('--update', 'take what the origins have now, also where the lock fits')
     .addHelpText(
       'after',
-      '\nExamples:\n  bundle lock manifests/tts-ha.yaml\n  bundle lock manifests/tts-ha.yaml --update haproxy',
+      '\nExamples:\n  bundle lock manifests/tts-ha.yaml\n  bundle lock manifests/tts-ha.yaml --update COMPONENT',
     )
     .action(runLock);
   collectOptions(root.command('create'))

@@ -90,7 +90,7 @@ describe('text of other programs', () => {
         after(11_000);
         step[format](text);
       }
-      // eslint-disable-next-line no-control-regex
+
       expect(written.join('')).not.toMatch(/[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u202E]/);
     }
   });

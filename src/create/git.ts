@@ -5,6 +5,7 @@ import { refusedError, stepError, untrustedError } from '../errors.js';
 import type { Argv, RunResult, Streaming } from '../host/process.js';
 import { lastLines, outcome, run, stream } from '../host/process.js';
 import { GitObject } from '../model/grammar.js';
+import { timeoutSecondsOf } from './timeout.js';
 
 /*
  * git, in two roles with two environments.
@@ -36,6 +37,9 @@ export function transportEnv(env: Env): Env {
     /^GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_.*|PROXY_.*|HTTP_.*|ASKPASS|CONFIG_.*|CURL_.*|TRACE.*)$/;
   const kept = Object.entries(env).filter(([name]) => !name.startsWith('GIT_') || mine.test(name));
   return {
+    // Over http, less than this many bytes a second for so long is given up; ssh has its own keepalive.
+    GIT_HTTP_LOW_SPEED_LIMIT: '100',
+    GIT_HTTP_LOW_SPEED_TIME: String(timeoutSecondsOf(env)),
     ...Object.fromEntries(kept),
     LC_ALL: 'C',
     GIT_TERMINAL_PROMPT: '0',

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { BundleError, invalidError, untrustedError } from '../errors.js';
 import type { Contents } from '../model/contents.js';
@@ -9,6 +8,7 @@ import { byCodePoint, compareNevra, formatNevra, rpmFileName } from '../model/ne
 import { inStep } from '../report.js';
 import type { Reporter, Step } from '../report.js';
 import type { Sha256 } from '../model/grammar.js';
+import { timeoutSecondsOf } from './timeout.js';
 import { openYumMemory } from './yum-memory.js';
 import { collectorImage } from './collector-image.js';
 import { examine, runYum } from './collector.js';
@@ -20,6 +20,7 @@ import { judgeClosure, judgeRequested, judgeRpms, judgeYum, unknownPackages } fr
 import type { JudgedRpm } from './judge.js';
 import { MAX_KEY_BYTES, readPublicKey, requireFingerprint } from './openpgp.js';
 import type { PublicKey } from './openpgp.js';
+import { readBounded, reasonOf } from './read-bounded.js';
 import type { Store } from './store.js';
 
 export interface CollectRequest {
@@ -195,10 +196,10 @@ async function pinnedKeys(
 }
 
 async function readKeyFile(file: string): Promise<Uint8Array> {
-  return readFile(file).catch((cause: unknown) => {
+  return readBounded(file, MAX_KEY_BYTES).catch((cause: unknown) => {
     throw invalidError({
       code: 'KEY_FILE_MISSING',
-      message: 'a key of the manifest cannot be read',
+      message: `a key of the manifest cannot be read: ${reasonOf(cause)}`,
       where: file,
       hint: '"keys: - file:" is relative to the manifest.',
       cause,
@@ -324,12 +325,6 @@ async function obtainLocked(yum: Yum, lock: Pick<Lock, 'rpms'>): Promise<Candida
     );
   }
   return lock.rpms.map(candidateOf);
-}
-
-/** AIRBUNDLE_TIMEOUT, in seconds; 30 otherwise. */
-export function timeoutSecondsOf(env: Readonly<Record<string, string>>): number {
-  const seconds = Number(env['AIRBUNDLE_TIMEOUT'] ?? '');
-  return Number.isInteger(seconds) && seconds > 0 ? seconds : 30;
 }
 
 /** @throws BundleError exit 4, LOCK_NOT_REPRODUCED */

@@ -5,13 +5,14 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Parser } from 'tar';
 import type { ReadEntry } from 'tar';
-import { invalidError, refusedError, stepError, untrustedError } from '../errors.js';
+import { BundleError, invalidError, refusedError, stepError, untrustedError } from '../errors.js';
 import { lastLines, outcome, run } from '../host/process.js';
 import type { Sha256 } from '../model/grammar.js';
 import type { Lock } from '../model/lock.js';
 import type { ManifestRuntime } from '../model/manifest.js';
-import type { Reporter } from '../report.js';
+import type { Reporter, Step } from '../report.js';
 import { inStep } from '../report.js';
+import { timeoutSecondsOf } from './timeout.js';
 import type { Store } from './store.js';
 import { scratchFolder } from './store.js';
 
@@ -54,8 +55,8 @@ export async function collectRuntime(request: RuntimeRequest): Promise<LockedRun
   const { runtime, lock, store } = request;
   if (lock !== undefined && (await store.intact(lock.runtime.sha256))) return lock.runtime;
   const named = runtimeOrigin(runtime);
-  return inStep(request.reporter, 'runtime', `runtime ${named.origin}`, async () => {
-    const kept = 'url' in runtime ? await fromUrl(runtime, request) : await fromNpm(runtime, request);
+  return inStep(request.reporter, 'runtime', `runtime ${named.origin}`, async (step) => {
+    const kept = 'url' in runtime ? await fromUrl(runtime, request, step) : await fromNpm(runtime, request);
     if (lock !== undefined && lock.runtime.sha256 !== kept.sha256)
       throw untrustedError({
         code: 'RUNTIME_DIFFERS',
@@ -117,6 +118,7 @@ async function fromNpm(
 async function fromUrl(
   runtime: Extract<ManifestRuntime, { url: string }>,
   request: RuntimeRequest,
+  step: Step,
 ): Promise<Kept> {
   const { store } = request;
   if (!(await store.intact(runtime.sha256))) {
@@ -124,18 +126,44 @@ async function fromUrl(
       stepError({
         code: 'RUNTIME_UNREACHABLE',
         message: `cannot fetch ${runtime.url}: ${reason}`,
-        hint: `Check the address and the network, for example: curl -fI ${runtime.url}`,
+        hint: `Check the address and the network, for example: curl -fI ${runtime.url}${proxyHint(request.env)}`,
         cause,
       });
-    const response = await fetch(
-      runtime.url,
-      request.signal === undefined ? {} : { signal: request.signal },
-    ).catch((cause: unknown) => {
+    const stalled = new AbortController();
+    const seconds = timeoutSecondsOf(request.env);
+    const signal = AbortSignal.any([
+      stalled.signal,
+      ...(request.signal === undefined ? [] : [request.signal]),
+    ]);
+    const watch = (): NodeJS.Timeout =>
+      setTimeout(() => {
+        stalled.abort(new Error(`nothing came for ${String(seconds)} s (AIRBUNDLE_TIMEOUT)`));
+      }, seconds * 1000);
+    let timer = watch();
+    const failed = (cause: unknown): never => {
       request.signal?.throwIfAborted();
-      throw unreachable(reasonOf(cause), cause);
-    });
-    if (!response.ok || response.body === null) throw unreachable(`HTTP ${String(response.status)}`);
-    await store.put(response.body, runtime.sha256);
+      if (cause instanceof BundleError) throw cause;
+      throw unreachable(reasonOf(stalled.signal.aborted ? stalled.signal.reason : cause), cause);
+    };
+    try {
+      const response = await fetch(runtime.url, { signal }).catch(failed);
+      if (!response.ok || response.body === null) throw unreachable(`HTTP ${String(response.status)}`);
+      const total = Number(response.headers.get('content-length') ?? '');
+      const { body } = response;
+      const watched = async function* (): AsyncGenerator<Uint8Array> {
+        let done = 0;
+        for await (const chunk of body) {
+          clearTimeout(timer);
+          timer = watch();
+          done += (chunk as Uint8Array).length;
+          step.progress({ done, ...(total > 0 ? { total } : {}), unit: 'bytes' });
+          yield chunk as Uint8Array;
+        }
+      };
+      await store.put(watched(), runtime.sha256).catch(failed);
+    } finally {
+      clearTimeout(timer);
+    }
   }
   const file = store.path(runtime.sha256);
   if (runtime.path !== undefined) return extractOne(file, runtime.path, runtime.url, request);
@@ -189,6 +217,15 @@ async function sha512Integrity(file: string, signal: AbortSignal | undefined): P
   for await (const chunk of createReadStream(file, signal === undefined ? {} : { signal }))
     hash.update(chunk as Uint8Array);
   return `sha512-${hash.digest('base64')}`;
+}
+
+/** Node 20's fetch takes no notice of a proxy, and the person should know. */
+function proxyHint(env: Readonly<Record<string, string>>): string {
+  const names = ['https_proxy', 'http_proxy', 'all_proxy', 'HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY'];
+  const name = names.find((each) => (env[each] ?? '') !== '');
+  return name === undefined
+    ? ''
+    : `\n${name} is set, but "runtime: url" does not go through a proxy: use "runtime: npm", or a server that is reached without one.`;
 }
 
 /** fetch() hides the reason in `cause`. */

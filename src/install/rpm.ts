@@ -107,7 +107,7 @@ export async function installPackages(host: Host, paths: readonly string[], run:
       },
     );
     const text = (await host.read(log))?.toString('utf8') ?? '';
-    if (/can't create transaction lock/.test(text) && waitedMs < LOCK_WAIT_MS && !run.stop()) {
+    if (text.includes("can't create transaction lock") && waitedMs < LOCK_WAIT_MS && !run.stop()) {
       run.onWait();
       await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
       continue;

@@ -103,7 +103,7 @@ export function valueSchema(declared: ValueDeclaration): z.ZodType<SiteValue, Si
     case 'address':
       return Address;
     case 'duration':
-      return (declared.as === 'milliseconds' ? Duration : WholeSeconds) as z.ZodType<SiteValue, SiteValue>;
+      return declared.as === 'milliseconds' ? Duration : WholeSeconds;
     case 'size':
       return Size;
     case 'name':

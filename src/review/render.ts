@@ -177,10 +177,16 @@ function componentLines(component: Component): string[] {
       ...(component.smoke === undefined ? [] : [['smoke test', command(component.smoke)]]),
       ...(component.configuration === undefined
         ? []
-        : [['configured', `by the renderer "${component.configuration}"`]]),
+        : [['configured', configuredBy(component.configuration)]]),
     ],
     '  ',
   );
+}
+
+function configuredBy(configuration: NonNullable<Component['configuration']>): string {
+  return typeof configuration === 'string'
+    ? `by the renderer "${configuration}"`
+    : 'by its own templates, which are in bundle.json';
 }
 
 /** A word of a command, quoted where a reader could take it for two. No shell ever reads it. */

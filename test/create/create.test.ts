@@ -297,6 +297,32 @@ describe('bundle create', () => {
     expect(readdirSync(out)).toEqual([]);
   });
 
+  it('says so when a disk is full, of the cache or of the output, and leaves nothing', async ({ skip }) => {
+    if (process.getuid?.() !== 0) skip('only root may mount a small disk');
+    const { request, folder } = await setting();
+    const disk = path.join(folder, 'disk');
+    mkdirSync(disk);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', disk], { stdio: 'pipe' });
+    } catch {
+      skip('this machine lets nobody mount a small disk');
+    }
+    try {
+      await (await openStore({ directory: disk })).put(chunks('node'));
+      const collecting = await failureOf(create({ ...request, cacheDir: disk }));
+      expect([collecting.exit, collecting.code]).toEqual([6, 'CANNOT_WRITE']);
+      expect(collecting.message).toContain('the disk is full');
+      expect(readdirSync(path.join(disk, 'tmp'))).toEqual([]);
+      const packing = await failureOf(create({ ...request, out: path.join(disk, 'dist') }));
+      expect([packing.exit, packing.code]).toEqual([5, 'NO_ROOM']);
+      expect(readdirSync(path.join(disk, 'dist'))).toEqual([]);
+    } finally {
+      execFileSync('umount', [disk]);
+    }
+    const odd = await failureOf(create({ ...request, out: path.join(request.keyPath, 'dist') }));
+    expect([odd.exit, odd.code]).toEqual([6, 'CANNOT_WRITE']);
+  });
+
   it('shows no folder, or a whole one, when it is killed', { timeout: 120_000 }, async () => {
     const { child, out, folder, request } = await setting();
     const whole = await create(request);

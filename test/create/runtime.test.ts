@@ -181,6 +181,36 @@ describe('a runtime from a URL', () => {
     expect([down.exit, down.code]).toEqual([6, 'RUNTIME_UNREACHABLE']);
   });
 
+  it('gives up a server that sends nothing more, and says that a proxy is not used', async () => {
+    const { store, cacheDir } = await setting();
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'content-length': 100 });
+      response.write('some');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/node`;
+    const env = packagerEnv({ AIRBUNDLE_TIMEOUT: '1', https_proxy: 'http://proxy.example:3128' });
+    try {
+      const failure = await failureOf(
+        collectRuntime({
+          runtime: { url, sha256: sha256Of('ELF'), version: '1' },
+          lock: undefined,
+          store,
+          cacheDir,
+          env,
+          reporter: recordingReporter(),
+        }),
+      );
+      expect([failure.exit, failure.code]).toEqual([6, 'RUNTIME_UNREACHABLE']);
+      expect(failure.message).toContain('nothing came for 1 s');
+      expect(failure.hint).toContain('https_proxy is set');
+      expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
   it('is refused when it is not what the lock pins', async () => {
     const { collect } = await setting();
     await served({ '/node': Buffer.from('ELF') }, async (base) => {

@@ -201,6 +201,21 @@ describe('collecting a source', () => {
     expect((await failureOf(collect({}, { env: { PATH: '/nonexistent' } }))).code).toBe('NO_GIT');
   });
 
+  it('gives up a server that stalls', async () => {
+    const { collect } = await setting();
+    const server = createServer(() => undefined);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const git = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/x.git`;
+      const failure = await failureOf(collect({ git }, { env: packagerEnv({ AIRBUNDLE_TIMEOUT: '1' }) }));
+      expect([failure.exit, failure.code]).toEqual([6, 'GIT_UNREACHABLE']);
+      expect(failure.details.join()).toMatch(/too slow/i);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
   it('warns for a branch, which will move, and for a submodule, which is not carried', async () => {
     const { collect, upstream, reporter } = await setting();
     upstream.git(

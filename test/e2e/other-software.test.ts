@@ -29,8 +29,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await lab?.down();
-  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  await lab.down();
+  await rm(folder, { recursive: true, force: true });
 });
 
 const shOn = async (node: string, command: string): Promise<string> => {

@@ -74,7 +74,7 @@ describe('a manifest with a mistake', () => {
       'an unquoted version',
       "version: '1.0.0'",
       'version: 7.10',
-      /m\.yaml:9:10: version: must be text: put it in quotes/,
+      /m\.yaml:10:10: version: must be text: put it in quotes/,
     ],
     ['a mistyped key', 'packages: [gcc', 'pakages: [gcc', /unknown key "pakages"; did you mean "packages"\?/],
     [

@@ -66,7 +66,7 @@ describe('a site file', () => {
   });
 
   it.each([
-    ['two nodes of one name', 'name: lb2', 'name: lb1', /:8:13: nodes\.1\.name: "lb1" is there twice/],
+    ['two nodes of one name', 'name: lb2', 'name: lb1', /:9:13: nodes\.1\.name: "lb1" is there twice/],
     [
       'two nodes of one address',
       '10.20.0.12',

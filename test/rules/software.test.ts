@@ -18,7 +18,7 @@ function named(file: string, text: string): string[] {
   return text
     .split('\n')
     .map((line, index) => ({ line, place: `${file}:${String(index + 1)}` }))
-    .filter(({ line }) => SOFTWARE.test(line) && !/Example:/.test(line))
+    .filter(({ line }) => SOFTWARE.test(line) && !/Examples?:/.test(line))
     .map(({ line, place }) => `${place}: ${line.trim()}`);
 }
 

@@ -3,9 +3,7 @@
  * that docs/schema uses. An unknown keyword is an error, so that nothing is passed over.
  */
 
-export interface JsonSchema {
-  readonly [keyword: string]: unknown;
-}
+export type JsonSchema = Readonly<Record<string, unknown>>;
 
 const NOTES = ['$schema', 'title', 'description', 'default'];
 
@@ -56,7 +54,7 @@ const KEYWORDS: Record<string, Keyword | undefined> = {
   required: (rule: readonly string[], value, at) =>
     isObject(value) ? rule.flatMap((name) => unless(name in value, at, `lacks ${name}`)) : [],
   additionalProperties: (rule: boolean | JsonSchema, value, at, schema) => {
-    const known = Object.keys((schema['properties'] ?? {}) as object);
+    const known = Object.keys(schema['properties'] ?? {});
     const others = isObject(value) ? Object.entries(value).filter(([name]) => !known.includes(name)) : [];
     return others.flatMap(([name, property]) =>
       typeof rule === 'boolean'

@@ -1,0 +1,100 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { createBundle } from '../../src/create/create.js';
+import type { BundleError } from '../../src/errors.js';
+import { manifestText } from './create-manifest.js';
+import { failureOf, packagerEnv, recordingReporter, temporaryFolder } from './create-support.js';
+
+/** What `bundle create` says about this manifest, before it has touched anything. */
+async function said(write: (file: string) => void): Promise<BundleError> {
+  const folder = temporaryFolder();
+  const manifestPath = path.join(folder, 'thing.yaml');
+  write(manifestPath);
+  const before = readdirSync(folder);
+  const failure = await failureOf(
+    createBundle(
+      {
+        manifestPath,
+        out: path.join(folder, 'dist'),
+        keyPath: '/nonexistent',
+        cacheDir: path.join(folder, 'cache'),
+        installerPath: '/nonexistent',
+        installShPath: '/nonexistent',
+        env: packagerEnv(),
+        reporter: recordingReporter(),
+      },
+      () => Promise.reject(new Error('it has begun to fetch')),
+    ),
+  );
+  expect(readdirSync(folder)).toEqual(before);
+  expect(failure.where).toContain(manifestPath);
+  expect(failure.hint).toBeDefined();
+  return failure;
+}
+const saidOf = (text: string | Uint8Array): Promise<BundleError> =>
+  said((file) => {
+    writeFileSync(file, text);
+  });
+
+describe('a manifest that cannot be used', () => {
+  const good = manifestText();
+  it.each([
+    ['a syntax error', good.replace('sequence: 3', 'sequence: [3'), /^.*:\d+:\d+$/, /./],
+    [
+      'an unknown key',
+      good.replace('sequence: 3', 'sequence: 3\ndescripton: x'),
+      /:5:1$/,
+      /did you mean "description"/,
+    ],
+    [
+      'a component twice',
+      good + good.slice(good.indexOf('  - name: thing')),
+      /:\d+:\d+$/,
+      /"thing" is there twice/,
+    ],
+    ['a bad ref', good.replace('ref: v1.0', 'ref: "--upload-pack=x"'), /:\d+:12$/, /tag, branch or commit/],
+    ['a bad package name', good.replace('zlib-devel', '"a; rm -rf /"'), /:\d+:\d+$/, /RPM package name/],
+    ['a control character in a path', good.replace('./key', '"./k\\ney"'), /:\d+:\d+$/, /control characters/],
+    ['a number for a version', good.replace('"1.2.0"', '7.10'), /:3:10$/, /put it in quotes/],
+  ])('is refused with its place: %s', async (_, text, where, words) => {
+    const failure = await saidOf(text);
+    expect([failure.exit, failure.code]).toEqual([3, 'BAD_MANIFEST']);
+    expect(failure.where).toMatch(where);
+    expect([failure.message, ...failure.details].join('\n')).toMatch(words);
+  });
+
+  it.each([
+    ['empty', '', /empty/],
+    ['not UTF-8', Buffer.from([0x61, 0x3a, 0xff, 0xfe]), /UTF-8/],
+    ['nothing but a comment', '# x\n', /empty/],
+  ])('is refused: %s', async (_, text, words) => {
+    const failure = await saidOf(text);
+    expect([failure.exit, failure.code]).toEqual([3, 'BAD_MANIFEST']);
+    expect(failure.message).toMatch(words);
+  });
+
+  it('is refused unread: 10 MB, a folder, a device, a pipe, a missing file', async () => {
+    const large = await said((file) => {
+      writeFileSync(file, '');
+      truncateSync(file, 10_000_000);
+    });
+    expect([large.exit, large.message]).toEqual([3, expect.stringContaining('are read') as string]);
+    const folder = await said((file) => mkdirSync(file));
+    expect([folder.exit, folder.message]).toEqual([2, expect.stringContaining('a folder') as string]);
+    const pipe = await said((file) => execFileSync('mkfifo', [file]));
+    expect([pipe.exit, pipe.message]).toEqual([2, expect.stringContaining('not a plain file') as string]);
+    const missing = await said(() => undefined);
+    expect([missing.exit, missing.message]).toEqual([2, expect.stringContaining('no such file') as string]);
+  });
+
+  it('is refused when it may not be read', async ({ skip }) => {
+    if (process.getuid?.() === 0) skip('root may read everything');
+    const failure = await said((file) => {
+      writeFileSync(file, good);
+      chmodSync(file, 0);
+    });
+    expect([failure.exit, failure.message]).toEqual([2, expect.stringContaining('permission') as string]);
+  });
+});
