@@ -35,10 +35,17 @@ function commands() {
     )) {
       if (name === 'help') continue;
       const words = help(program, [name]);
-      const entry = found.get(name) ?? { name, text, options: new Map(), argument: undefined };
-      for (const option of optionsOf(words)) entry.options.set(option.long, option);
-      entry.argument ??=
-        VALUES[/^Usage: \S+ \S+ \[options\] <(\w+)>/m.exec(words)?.[1] ?? ''] ?? argumentOf(words);
+      const entry = found.get(name) ?? { name, text, options: new Map(), argument: undefined, below: [] };
+      // A command with commands of its own has the options of all of them.
+      if (words.includes('Commands:'))
+        entry.below = listed(words, /^ {2}([a-z][a-z-]*)(?: [[<].*?)?(?: {2,}(.*))?$/)
+          .map((command) => command.name)
+          .filter((one) => one !== 'help');
+      const texts = [words, ...entry.below.map((one) => help(program, [name, one]))];
+      for (const option of texts.flatMap(optionsOf)) entry.options.set(option.long, option);
+      if (entry.below.length === 0)
+        entry.argument ??=
+          VALUES[/^Usage: \S+ \S+ \[options\] <(\w+)>/m.exec(words)?.[1] ?? ''] ?? argumentOf(words);
       found.set(name, entry);
     }
   return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -142,6 +149,11 @@ function bash(all) {
     '      ;;',
     '    *)',
     '      case $command in',
+    ...all
+      .filter(({ below }) => below.length > 0)
+      .map(
+        ({ name, below }) => `        ${name}) COMPREPLY=($(compgen -W '${below.join(' ')}' -- "$word")) ;;`,
+      ),
     ...['file', 'folder'].flatMap((kind) => {
       const takers = all.filter((command) => command.argument === kind).map((command) => command.name);
       return takers.length === 0
@@ -191,13 +203,14 @@ function zsh(all) {
     '  shift words',
     '  ((CURRENT--))',
     '  case $command in',
-    ...all.flatMap(({ name, options, argument }) => [
+    ...all.flatMap(({ name, options, argument, below }) => [
       `    ${name})`,
       '      _arguments \\',
       ...[...options.values()].map(
         (option, index, every) =>
-          `        ${spec(option)}${index < every.length - 1 || argument !== undefined ? ' \\' : ''}`,
+          `        ${spec(option)}${index < every.length - 1 || argument !== undefined || below.length > 0 ? ' \\' : ''}`,
       ),
+      ...(below.length === 0 ? [] : [`        '1:command:(${below.join(' ')})' '*:file:_files'`]),
       ...(argument === undefined
         ? []
         : [`        '1:${argument}:${argument === 'folder' ? '_files -/' : '_files'}'`]),

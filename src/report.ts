@@ -208,13 +208,3 @@ function seconds(ms: number): string {
 function cut(text: string, width: number): string {
   return text.length <= width - 1 ? text : `${text.slice(0, Math.max(0, width - 2))}…`;
 }
-
-/** What a build says, without its colours and whatever else would steer a terminal. */
-function printable(text: string): string {
-  return text
-    .replace(COLOUR, '')
-    .replace(/\p{Cc}/gu, ' ')
-    .trim();
-}
-
-const COLOUR = /\u001b\[[0-9;]*[A-Za-z]/g;

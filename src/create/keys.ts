@@ -65,7 +65,7 @@ export async function loadSigningKey(file: string, passphrase?: string): Promise
       code: 'NO_KEY',
       message: 'there is no such signing key',
       where: file,
-      hint: 'Make one with: bundle keygen PREFIX',
+      hint: 'Make one with: bundle keygen --out PREFIX',
     });
   if ((found.mode & 0o077) !== 0)
     throw refusedError({
@@ -89,7 +89,7 @@ export async function loadSigningKey(file: string, passphrase?: string): Promise
       code: 'WRONG_KEY_TYPE',
       message: `a P-256 key is wanted; this is ${describeKey(key)}`,
       where: file,
-      hint: "EL7's openssl 1.0.2 has to verify the signature. Make a key with: bundle keygen PREFIX",
+      hint: "EL7's openssl 1.0.2 has to verify the signature. Make a key with: bundle keygen --out PREFIX",
     });
   return key;
 }

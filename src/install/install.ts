@@ -20,7 +20,7 @@ import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
 import { probe } from './probe.js';
-import type { Receipt, Watched } from './receipt.js';
+import type { InstalledFile, Receipt, Watched } from './receipt.js';
 import { readReceipt, recipeOf, writeReceipt } from './receipt.js';
 import { installedPackages, speaksOf, testTransaction } from './rpm.js';
 import type { RpmAllowances } from './rpm-plan.js';
@@ -411,6 +411,15 @@ interface CommitInput {
   readonly configuration: Configuration;
 }
 
+function configuredFiles({ files }: Configuration): InstalledFile[] {
+  return files.map(({ component, path, mode, content }) => ({
+    component,
+    path,
+    mode,
+    sha256: Sha256.parse(createHash('sha256').update(content).digest('hex')),
+  }));
+}
+
 function watchedOf({ services, status }: Configuration): Watched {
   return {
     units: services.map((service) => service.unit),
@@ -443,6 +452,7 @@ async function commit(host: Host, request: InstallRequest, input: CommitInput): 
       contents.components.map((component) => [component.name, recipeOf(component)]),
     ),
     files: [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...applied.files],
+    configured: configuredFiles(input.configuration),
     watched: watchedOf(input.configuration),
     links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
     rpms: {

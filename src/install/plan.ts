@@ -130,7 +130,7 @@ export function makePlan(request: PlanRequest): Plan {
     rpms,
     steps: services === undefined ? steps : [...steps, services],
     notes: notesOf(request, rpms),
-    refusals: [...refusalsOf(request, stale), ...rpms.refusals],
+    refusals: [...uidRefusals(steps), ...refusalsOf(request, stale), ...rpms.refusals],
   };
 }
 
@@ -236,6 +236,14 @@ function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep |
     undo: 'the build folders are removed',
     jobs,
   };
+}
+
+/** Each of a hundred numbers is somebody's: nobody has seen that, but root must not build in its place. */
+function uidRefusals(steps: readonly PlanStep[]): string[] {
+  const lacking = steps.some((step) => step.kind === 'build' && step.jobs.some((job) => job.uid < 0));
+  return lacking
+    ? [`no free user id from ${String(BUILD_UIDS.first)} to ${String(BUILD_UIDS.last)} is left for the build`]
+    : [];
 }
 
 function filesStep(stale: readonly BundledComponent[]): PlanStep | undefined {

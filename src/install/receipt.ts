@@ -46,6 +46,8 @@ const ReceiptSchema = z.strictObject({
   recipes: z.record(z.string(), z.string()),
   files: z.array(InstalledFile),
   links: z.array(InstalledLink),
+  /** The configuration files as they were rendered; absent in receipts of before this was kept. */
+  configured: z.array(InstalledFile).default([]),
   watched: Watched,
   rpms: z.strictObject({ before: z.int(), after: z.int(), installed: z.array(z.string()) }),
 });

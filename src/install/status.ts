@@ -115,11 +115,12 @@ async function readBackends(
 }
 
 async function findDrift(host: Host, receipt: Receipt): Promise<string[]> {
+  const files = [...receipt.files, ...receipt.configured];
   const there = await readFiles(
     host,
-    receipt.files.map((file) => file.path),
+    files.map((file) => file.path),
   );
-  return receipt.files
+  return files
     .filter(
       (file) => there.get(file.path)?.sha256 !== file.sha256 || there.get(file.path)?.mode !== file.mode,
     )

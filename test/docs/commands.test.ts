@@ -34,7 +34,9 @@ function mistake(words: readonly string[]): string | undefined {
   if (program !== 'bundle' && program !== 'airbundle' && !installSh) return undefined;
   const typed = installSh ? ['install', '.', ...rest.slice(1)] : rest;
   if (typed.length === 1 && ['--help', '--version'].includes(typed[0] ?? '')) return undefined;
-  const [name = '', ...given] = typed;
+  const two = typed.slice(0, 2).join(' ');
+  const name = commands.has(two) ? two : (typed[0] ?? '');
+  const given = typed.slice(name.split(' ').length);
   const command = commands.get(name);
   if (command === undefined) return `there is no command "${name}"`;
   let count = 0;
@@ -54,7 +56,10 @@ function mistake(words: readonly string[]): string | undefined {
     at += 1;
     if (given[at] === undefined) return `${word} needs a value`;
   }
-  return count === command.arguments ? undefined : `${name} takes ${command.arguments} arguments`;
+  const { atLeast, atMost } = command.arguments;
+  return count >= atLeast && count <= atMost
+    ? undefined
+    : `${name} takes ${atLeast === atMost ? atLeast : `${atLeast} to ${atMost}`} arguments`;
 }
 
 describe('a command in the documents', () => {
@@ -109,10 +114,7 @@ describe('every command and option', () => {
       page
         .split(/^### /m)
         .slice(1)
-        .map((section): [string, string] => [
-          /^(?:bundle|airbundle) (\S+)/.exec(section)?.[1] ?? '',
-          section,
-        ]),
+        .map((section): [string, string] => [/^(?:bundle|airbundle) (.+)/.exec(section)?.[1] ?? '', section]),
     );
     const common = page.split('## Every command')[1]?.split('\n## ')[0] ?? '';
     const missing = everyOption().filter(([name, option]) => {
@@ -152,9 +154,14 @@ describe('shell completion', () => {
       const text = `source docs/completion/bundle.bash; COMP_WORDS=(bundle ${line}); COMP_CWORD=${words.length}; _airbundle; printf '%s\\n' "\${COMPREPLY[@]}"`;
       return execFileSync('bash', ['-c', text], { cwd: ROOT, encoding: 'utf8' }).trim().split('\n');
     };
-    expect(offer('').filter((word) => !word.startsWith('-'))).toEqual([...commands.keys()].sort());
-    for (const { name, options } of commands.values())
-      expect(offer(name, '-').sort()).toEqual([...options.keys()].sort());
+    const first = new Set([...commands.keys()].map((name) => name.split(' ')[0] ?? ''));
+    expect(offer('').filter((word) => !word.startsWith('-'))).toEqual([...first].sort());
+    for (const name of first) {
+      const below = [...commands.values()].filter((command) => command.name.split(' ')[0] === name);
+      const options = new Set(below.flatMap((command) => [...command.options.keys()]));
+      expect(offer(name, '-').sort()).toEqual([...options].sort());
+    }
+    expect(offer('cache', '')).toEqual(['list', 'prune']);
     expect(offer('create', '--engine', '')).toEqual(['docker', 'podman']);
     expect(offer('create', 'manif')).toEqual(['manifests']);
   });

@@ -21,11 +21,12 @@ export function buildInto(folder: string): void {
 }
 
 export interface Command {
+  /** As it is typed: `create`, `cache list`. */
   readonly name: string;
   /** Every option as it is typed, short and long, → whether a value follows. */
   readonly options: ReadonlyMap<string, boolean>;
-  /** How many arguments stand beside the options. */
-  readonly arguments: number;
+  /** How many arguments must stand beside the options, and how many may. */
+  readonly arguments: { readonly atLeast: number; readonly atMost: number };
   /** The text itself. */
   readonly help: string;
 }
@@ -34,19 +35,26 @@ export interface Command {
 export function commandsOf(program: string): Map<string, Command> {
   const help = (words: readonly string[]): string =>
     execFileSync(process.execPath, [program, ...words, '--help'], { encoding: 'utf8' });
-  const top = help([]);
-  const names = [...top.slice(top.indexOf('Commands:')).matchAll(/^ {2}([a-z][a-z-]*)(?= )/gm)]
-    .map((match) => match[1] ?? '')
-    .filter((name) => name !== 'help');
+  const below = (words: readonly string[]): string[] => {
+    const text = help(words);
+    if (!text.includes('Commands:')) return [words.join(' ')];
+    return [...text.slice(text.indexOf('Commands:')).matchAll(/^ {2}([a-z][a-z-]*)(?= )/gm)]
+      .map((match) => match[1] ?? '')
+      .filter((name) => name !== 'help')
+      .flatMap((name) => below([...words, name]));
+  };
   return new Map(
-    names.map((name) => {
-      const text = help([name]);
+    below([]).map((name) => {
+      const text = help(name.split(' '));
       const usage = /^Usage: .*$/m.exec(text)?.[0] ?? '';
       const options = new Map<string, boolean>();
       for (const match of text.matchAll(/^ {2}(?:(-\w), )?(--[a-z-]+)( <\S+>)?/gm))
         for (const word of [match[1], match[2]])
           if (word !== undefined) options.set(word, match[3] !== undefined);
-      return [name, { name, options, arguments: [...usage.matchAll(/<\w+>/g)].length, help: text }];
+      const atLeast = [...usage.matchAll(/<\w+>/g)].length;
+      const optional = [...usage.replace('[options]', '').matchAll(/\[\w+\]/g)].length;
+      const atMost = usage.includes('...]') ? Infinity : atLeast + optional;
+      return [name, { name, options, arguments: { atLeast, atMost }, help: text }];
     }),
   );
 }

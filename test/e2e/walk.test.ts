@@ -202,8 +202,11 @@ describe('the walk from a manifest to answered gRPC calls', () => {
     expect((await callVip(lab, 4)).errors).toEqual({});
   });
 
-  it('sees an installed file that was changed by hand', async () => {
-    await sh('echo >> /usr/local/share/man/man1/haproxy.1');
-    expect((await statusOf(lab, NODE)).drift).toEqual(['/usr/local/share/man/man1/haproxy.1']);
+  it('sees a program and a configuration that were changed by hand', async () => {
+    await sh('echo >> /usr/local/share/man/man1/haproxy.1; echo "# by hand" >> /etc/haproxy/haproxy.cfg');
+    expect((await statusOf(lab, NODE)).drift).toEqual([
+      '/usr/local/share/man/man1/haproxy.1',
+      '/etc/haproxy/haproxy.cfg',
+    ]);
   });
 });
