@@ -98,10 +98,10 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
       offset: offsetOf(document, [...issue.path, key], true),
     }));
   }
-  if (issue.code === 'invalid_union' && issue.input !== undefined && issue.errors.length > 0)
-    return nearestForm(issue.errors).flatMap((inner) =>
-      locate(document, { ...inner, path: [...issue.path, ...inner.path] }),
-    );
+  const form =
+    issue.code === 'invalid_union' && issue.input !== undefined ? nearestForm(issue.errors) : undefined;
+  if (form !== undefined)
+    return form.flatMap((inner) => locate(document, { ...inner, path: [...issue.path, ...inner.path] }));
   const path = issue.path.map(String).join('.');
   return [
     {
@@ -111,14 +111,15 @@ function locate(document: Document, issue: z.core.$ZodIssue): Problem[] {
   ];
 }
 
-/** Of the forms that a value may have, the problems of the one that it comes closest to: of the right kind first. */
-function nearestForm(forms: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] {
+/** Of the forms that a value may have and is of the right kind for, the problems of the one it comes closest to. */
+function nearestForm(
+  forms: readonly (readonly z.core.$ZodIssue[])[],
+): readonly z.core.$ZodIssue[] | undefined {
   const weight = (issues: readonly z.core.$ZodIssue[]): number =>
     issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0);
-  const ofItsKind = forms.filter(
-    (form) => !form.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'),
-  );
-  return [...(ofItsKind.length > 0 ? ofItsKind : forms)].sort((a, b) => weight(a) - weight(b))[0] ?? [];
+  return forms
+    .filter((form) => !form.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'))
+    .sort((a, b) => weight(a) - weight(b))[0];
 }
 
 function wording(issue: z.core.$ZodIssue): string {

@@ -34,6 +34,7 @@ const receiptOf = ({ contents }: PlanRequest): Receipt => ({
   recipes: Object.fromEntries(contents.components.map((one) => [one.name, recipeOf(one)])),
   files: [{ component: 'hello', path: '/usr/local/bin/hello', sha256: sha256Of('hello'), mode: 0o755 }],
   links: [],
+  configured: [],
   watched: { units: [], versions: [], vips: [], sockets: [] },
   rpms: { before: 0, after: 1, installed: [] },
 });
