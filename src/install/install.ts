@@ -1,29 +1,27 @@
-import { createHash } from 'node:crypto';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Configuration } from '../configure/index.js';
-import { configure, declaredValues, NOTHING_CONFIGURED, requiredSecrets } from '../configure/index.js';
 import { EXIT, refusedError, untrustedError, usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
-import { folder, target } from '../model/layout.js';
-import { formatNevra } from '../model/nevra.js';
+import { folder, member, target } from '../model/layout.js';
 import { formatFingerprint, parseFingerprint } from '../model/signature.js';
-import { parseSite } from '../model/site.js';
 import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
-import type { Applied } from './apply.js';
+import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
+import { commit } from './commit.js';
 import type { Unsettled } from './journal.js';
 import { openJournal, readUnsettled } from './journal.js';
 import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
 import { probe } from './probe.js';
-import type { InstalledFile, Receipt, Watched } from './receipt.js';
-import { readReceipt, recipeOf, writeReceipt } from './receipt.js';
-import { installedPackages, speaksOf, testTransaction } from './rpm.js';
+import type { Receipt } from './receipt.js';
+import { readReceipt } from './receipt.js';
+import { speaksOf, testTransaction } from './rpm.js';
 import type { RpmAllowances } from './rpm-plan.js';
+import { readSite } from './site-file.js';
 import { systemError } from './system-error.js';
 import { dropOldBackups, dropOldStages } from './tidy.js';
 import type { TrustedKey, Verified } from './trust.js';
@@ -175,7 +173,8 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   if (final.steps.length === 0)
     return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
 
-  const committed = await commit(host, request, {
+  const committed = await commit(host, {
+    date: request.date(),
     verified,
     contents,
     plan: final,
@@ -263,7 +262,9 @@ async function stageBundle(
     'copy and verify the payload',
     async (step) => {
       try {
-        return await unpack(host, path, expected, stage, step);
+        const contents = await unpack(host, path, expected, stage, step);
+        requireSameRelease(verified.checksums, contents, `${path}: ${member.contents}`);
+        return contents;
       } catch (error) {
         throw noRoom(error) ?? error;
       }
@@ -336,54 +337,6 @@ async function planFor(
   };
 }
 
-interface SiteRead {
-  readonly configuration: Configuration;
-  readonly node: string | null;
-  readonly digest: Sha256 | null;
-}
-
-/** The site file and the secrets beside it, read once. */
-async function readSite(host: Host, request: InstallRequest, contents: Contents): Promise<SiteRead> {
-  const configured = contents.components.filter((component) => component.configuration !== undefined);
-  if (configured.length === 0) return { configuration: NOTHING_CONFIGURED, node: null, digest: null };
-  if (request.site === undefined || request.node === undefined)
-    throw usageError({
-      code: 'NO_SITE',
-      message: `${configured.map((component) => component.name).join(' and ')} need a site file and the name of this node`,
-      hint: 'Add: --site site.yaml --node NAME',
-    });
-  const bytes = await host.read(request.site);
-  if (bytes === undefined)
-    throw usageError({
-      code: 'NO_SITE',
-      message: 'the site file is not there',
-      where: request.site,
-      hint: 'Give its path: --site site.yaml',
-    });
-  const site = parseSite(bytes, request.site, declaredValues(contents.components));
-  const secrets = new Map<string, { text: string; path: string }>();
-  for (const { file, what, form } of requiredSecrets(contents.components, site)) {
-    const path = join(dirname(request.site), basename(file));
-    const secret = await host.read(path);
-    if (secret === undefined)
-      throw usageError({
-        code: 'NO_SECRET',
-        message: `the file with ${what} is not there`,
-        where: path,
-        hint: `Write ${form} into it, the same on every node: install -m 600 /dev/stdin ${path}`,
-      });
-    const mode = (await host.lstat(path))?.mode ?? 0;
-    if ((mode & 0o077) !== 0) request.reporter.warn(`others can read ${what}: chmod 600 ${path}`);
-    secrets.set(file, { text: secret.toString('utf8'), path });
-  }
-  const configuration = configure({ components: contents.components, site, node: request.node, secrets });
-  return {
-    configuration,
-    node: request.node,
-    digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')),
-  };
-}
-
 /** What rpm itself says against the missing set, tried without force and nodeps; minus what was allowed by name. */
 async function rpmRefusals(
   host: Host,
@@ -398,69 +351,4 @@ async function rpmRefusals(
   return problems
     .filter((line) => !accepted.some((name) => speaksOf(line, name)))
     .map((line) => `rpm: ${line} (--allow-conflict NAME accepts the problems of one package)`);
-}
-
-interface CommitInput {
-  readonly verified: Verified;
-  readonly contents: Contents;
-  readonly plan: Plan;
-  readonly facts: Facts;
-  readonly applied: Applied;
-  readonly receipt: Receipt | undefined;
-  readonly siteDigest: Sha256 | null;
-  readonly configuration: Configuration;
-}
-
-function configuredFiles({ files }: Configuration): InstalledFile[] {
-  return files.map(({ component, path, mode, content }) => ({
-    component,
-    path,
-    mode,
-    sha256: Sha256.parse(createHash('sha256').update(content).digest('hex')),
-  }));
-}
-
-function watchedOf({ services, status }: Configuration): Watched {
-  return {
-    units: services.map((service) => service.unit),
-    versions: status.versions.map(({ component, label, argv }) => ({ component, label, argv: [...argv] })),
-    vips: status.vips.map((vip) => ({ ...vip })),
-    sockets: status.sockets.map((socket) => ({ ...socket })),
-  };
-}
-
-/** Writes the receipt: from here on this bundle is what is installed. */
-async function commit(host: Host, request: InstallRequest, input: CommitInput): Promise<Receipt> {
-  const { verified, contents, plan, facts, applied, receipt } = input;
-  const rebuilt = new Set(
-    plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])),
-  );
-  const kept = new Set(
-    contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)),
-  );
-  const rpms = plan.steps.flatMap((step) => (step.kind === 'rpms' ? [...step.missing, ...step.upgrade] : []));
-  const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
-  const written: Receipt = {
-    airbundleReceipt: 1,
-    digest: verified.digest,
-    keyId: verified.signedBy.keyId,
-    committedAt: request.date().toISOString(),
-    node: plan.node,
-    siteDigest: input.siteDigest,
-    contents,
-    recipes: Object.fromEntries(
-      contents.components.map((component) => [component.name, recipeOf(component)]),
-    ),
-    files: [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...applied.files],
-    configured: configuredFiles(input.configuration),
-    watched: watchedOf(input.configuration),
-    links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
-    rpms: {
-      before: sameBundle?.before ?? facts.installed.length,
-      after: (await installedPackages(host)).length,
-      installed: [...(sameBundle?.installed ?? []), ...rpms.map((rpm) => formatNevra(rpm.nevra))],
-    },
-  };
-  await writeReceipt(host, written);
-  return written;
 }

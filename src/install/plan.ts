@@ -11,6 +11,7 @@ import type {
 import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
 import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
+import { nodeRefusals } from './node-refusals.js';
 import type { Facts } from './probe.js';
 import type { Unsettled } from './journal.js';
 import type { Receipt } from './receipt.js';
@@ -95,9 +96,6 @@ export interface PlanRequest {
 /** Builds run as one of these numeric users: no account has them, so no file or process is theirs. */
 const BUILD_UIDS = { first: 47_801, last: 47_899 } as const;
 
-/** A build needs room for sources, objects and DESTDIR besides the RPMs themselves. */
-const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
-
 /** Contents + site + facts → steps. Pure: the same input gives the same plan. */
 export function makePlan(request: PlanRequest): Plan {
   const { contents, facts, configuration, receipt } = request;
@@ -130,7 +128,17 @@ export function makePlan(request: PlanRequest): Plan {
     rpms,
     steps: services === undefined ? steps : [...steps, services],
     notes: notesOf(request, rpms),
-    refusals: [...uidRefusals(steps), ...refusalsOf(request, stale), ...rpms.refusals],
+    refusals: [
+      ...uidRefusals(steps),
+      ...nodeRefusals({
+        contents,
+        facts,
+        configuration,
+        builds: stale.length > 0,
+        takeOver: request.allow.takeOver,
+      }),
+      ...rpms.refusals,
+    ],
   };
 }
 
@@ -355,74 +363,4 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
       : ['an earlier run was ended before it was done: what it began is done again']),
     ...(facts.selinux === 'Enforcing' ? ['SELinux is enforcing: files get the label of their place'] : []),
   ];
-}
-
-function refusalsOf(request: PlanRequest, stale: readonly BundledComponent[]): string[] {
-  const { contents, facts, configuration } = request;
-  const refusals: string[] = [];
-  if (facts.arch !== contents.target.arch)
-    refusals.push(`this machine is ${facts.arch}, the bundle is for ${contents.target.arch}`);
-  if (!['centos', 'rhel'].includes(facts.os.id) || !fits(facts.os.release, contents.target.releases))
-    refusals.push(
-      `this is ${facts.os.name === '' ? 'an unknown system' : facts.os.name} (release ${facts.os.release}), the bundle is for EL ${contents.target.releases.join(', ')}`,
-    );
-  for (const point of facts.noexec)
-    refusals.push(
-      `${point} is mounted noexec: programs of this bundle run from there (mount -o remount,exec ${point})`,
-    );
-  for (const point of facts.readOnly)
-    refusals.push(`${point} is mounted read-only (mount -o remount,rw ${point})`);
-  const room = roomBytes(contents, stale.length > 0);
-  if (facts.freeBytes < room)
-    refusals.push(`${target.state} has ${mebibytes(facts.freeBytes)} free, ${mebibytes(room)} are needed`);
-  refusals.push(...configurationRefusals(configuration, facts, request.allow.takeOver));
-  return refusals;
-}
-
-function configurationRefusals(configuration: Configuration, facts: Facts, takeOver: boolean): string[] {
-  const refusals: string[] = [];
-  if (!takeOver) {
-    for (const file of configuration.files) {
-      const owner = facts.owners.get(file.path);
-      if (owner !== undefined)
-        refusals.push(`${file.path} belongs to the package ${owner} (--take-over replaces it)`);
-    }
-    for (const service of configuration.services) {
-      const fragment = facts.units.get(service.unit)?.fragment ?? '';
-      if (fragment.startsWith('/usr/lib/systemd/') || fragment.startsWith('/lib/systemd/'))
-        refusals.push(`${service.unit} is there already, from ${fragment} (--take-over replaces it)`);
-    }
-  }
-  for (const check of configuration.checks) {
-    if (check.kind !== 'listen') continue;
-    const service = configuration.services.find((entry) => entry.component === check.component);
-    const ours = service !== undefined && facts.units.get(service.unit)?.active === 'active';
-    const taken = [`${check.address}:${String(check.port)}`, `*:${String(check.port)}`].some((at) =>
-      facts.listening.has(at),
-    );
-    if (taken && !ours)
-      refusals.push(
-        `port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`,
-      );
-  }
-  for (const vip of configuration.status.vips)
-    if (!facts.interfaces.has(vip.interface))
-      refusals.push(
-        `the site puts the VIP ${vip.address} on ${vip.interface}, which this node does not have (it has ${[...facts.interfaces.keys()].join(', ')})`,
-      );
-  return refusals;
-}
-
-/** "7.5" fits 7.5.1804; "7" fits every 7.x. */
-function fits(release: string, releases: readonly string[]): boolean {
-  return releases.some((wanted) => release === wanted || release.startsWith(`${wanted}.`));
-}
-
-function roomBytes(contents: Contents, builds: boolean): number {
-  const payload = contents.members.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  return builds ? 2 * payload + BUILD_ROOM_BYTES : 16 * 1024 * 1024;
-}
-
-function mebibytes(bytes: number): string {
-  return `${String(Math.floor(bytes / 1024 / 1024))} MiB`;
 }

@@ -33,6 +33,8 @@ export function makeKey(): TestKey {
 }
 
 export interface SmallBundle {
+  /** What X.sha256 says instead of what bundle.json says; `bundle create` never makes such a bundle. */
+  readonly release?: { readonly sequence: number };
   /** Scratch space of this bundle. */
   readonly work: string;
   readonly key: TestKey;
@@ -151,6 +153,7 @@ export async function makeBundle(given: SmallBundle): Promise<MadeBundle> {
       version: contents.version,
       sequence: contents.sequence,
       target: 'el7.x86_64',
+      ...given.release,
     },
     payload: { first: { path: 'bundle.json', bytes: Buffer.from(formatContents(contents)) }, members },
     installSh: Buffer.from(given.installSh ?? '#!/bin/sh\n'),

@@ -103,6 +103,17 @@ describe('the way through an installation', () => {
     untouched(host);
   });
 
+  it('refuses a signed folder whose checksum file speaks of another release than bundle.json', async () => {
+    // The sequence floor is compared with the first, the receipt keeps the second.
+    const other = path.join(work, 'other');
+    const odd = await makeBundle({ work: other, key, release: { sequence: 9 } });
+    const host = node();
+    rmSync(path.join(host.root, 'm'), { recursive: true });
+    cpSync(odd.folder, path.join(host.root, 'm'), { recursive: true });
+    expect(await failure(run(host))).toMatchObject({ code: 'OTHER_RELEASE', exit: 4 });
+    untouched(host);
+  });
+
   it('leaves nothing behind when the payload is damaged, wherever', async () => {
     const file = `${made.stem}.tar`;
     const size = readFileSync(path.join(made.folder, file)).length;

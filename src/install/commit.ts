@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto';
+import type { Configuration } from '../configure/index.js';
+import type { Host } from '../host/host.js';
+import type { Contents } from '../model/contents.js';
+import { Sha256 } from '../model/grammar.js';
+import { formatNevra } from '../model/nevra.js';
+import type { Applied } from './apply.js';
+import type { Plan } from './plan.js';
+import type { Facts } from './probe.js';
+import type { InstalledFile, Receipt, Watched } from './receipt.js';
+import { recipeOf, writeReceipt } from './receipt.js';
+import { installedPackages } from './rpm.js';
+import type { Verified } from './trust.js';
+
+/** What one run did, and on what. */
+export interface CommitInput {
+  readonly date: Date;
+  readonly verified: Verified;
+  readonly contents: Contents;
+  readonly plan: Plan;
+  readonly facts: Facts;
+  readonly applied: Applied;
+  readonly receipt: Receipt | undefined;
+  readonly siteDigest: Sha256 | null;
+  readonly configuration: Configuration;
+}
+
+function configuredFiles({ files }: Configuration): InstalledFile[] {
+  return files.map(({ component, path, mode, content }) => ({
+    component,
+    path,
+    mode,
+    sha256: Sha256.parse(createHash('sha256').update(content).digest('hex')),
+  }));
+}
+
+function watchedOf({ services, status }: Configuration): Watched {
+  return {
+    units: services.map((service) => service.unit),
+    versions: status.versions.map(({ component, label, argv }) => ({ component, label, argv: [...argv] })),
+    vips: status.vips.map((vip) => ({ ...vip })),
+    sockets: status.sockets.map((socket) => ({ ...socket })),
+  };
+}
+
+/** Writes the receipt: from here on this bundle is what is installed. */
+export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
+  const { verified, contents, plan, facts, applied, receipt } = input;
+  const rebuilt = new Set(
+    plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])),
+  );
+  const kept = new Set(
+    contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)),
+  );
+  const rpms = plan.steps.flatMap((step) => (step.kind === 'rpms' ? [...step.missing, ...step.upgrade] : []));
+  const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
+  const written: Receipt = {
+    airbundleReceipt: 1,
+    digest: verified.digest,
+    keyId: verified.signedBy.keyId,
+    committedAt: input.date.toISOString(),
+    node: plan.node,
+    siteDigest: input.siteDigest,
+    contents,
+    recipes: Object.fromEntries(
+      contents.components.map((component) => [component.name, recipeOf(component)]),
+    ),
+    files: [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...applied.files],
+    configured: configuredFiles(input.configuration),
+    watched: watchedOf(input.configuration),
+    links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
+    rpms: {
+      before: sameBundle?.before ?? facts.installed.length,
+      after: (await installedPackages(host)).length,
+      installed: [...(sameBundle?.installed ?? []), ...rpms.map((rpm) => formatNevra(rpm.nevra))],
+    },
+  };
+  await writeReceipt(host, written);
+  return written;
+}

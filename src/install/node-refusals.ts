@@ -1,0 +1,88 @@
+import type { Configuration } from '../configure/types.js';
+import type { Contents } from '../model/contents.js';
+import { target } from '../model/layout.js';
+import type { Facts } from './probe.js';
+
+/** A build needs room for sources, objects and DESTDIR besides the RPMs themselves. */
+const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
+
+export interface NodeRequest {
+  readonly contents: Contents;
+  readonly facts: Facts;
+  readonly configuration: Configuration;
+  /** Something has to be built, which needs room. */
+  readonly builds: boolean;
+  /** --take-over: files and units of installed packages may be replaced. */
+  readonly takeOver: boolean;
+}
+
+/** Why this node is not fit for the bundle as it is: one sentence each, with the cure. Pure. */
+export function nodeRefusals(request: NodeRequest): string[] {
+  const { contents, facts, configuration } = request;
+  const refusals: string[] = [];
+  if (facts.arch !== contents.target.arch)
+    refusals.push(`this machine is ${facts.arch}, the bundle is for ${contents.target.arch}`);
+  if (!['centos', 'rhel'].includes(facts.os.id) || !fits(facts.os.release, contents.target.releases))
+    refusals.push(
+      `this is ${facts.os.name === '' ? 'an unknown system' : facts.os.name} (release ${facts.os.release}), the bundle is for EL ${contents.target.releases.join(', ')}`,
+    );
+  for (const point of facts.noexec)
+    refusals.push(
+      `${point} is mounted noexec: programs of this bundle run from there (mount -o remount,exec ${point})`,
+    );
+  for (const point of facts.readOnly)
+    refusals.push(`${point} is mounted read-only (mount -o remount,rw ${point})`);
+  const room = roomBytes(contents, request.builds);
+  if (facts.freeBytes < room)
+    refusals.push(`${target.state} has ${mebibytes(facts.freeBytes)} free, ${mebibytes(room)} are needed`);
+  refusals.push(...configurationRefusals(configuration, facts, request.takeOver));
+  return refusals;
+}
+
+function configurationRefusals(configuration: Configuration, facts: Facts, takeOver: boolean): string[] {
+  const refusals: string[] = [];
+  if (!takeOver) {
+    for (const file of configuration.files) {
+      const owner = facts.owners.get(file.path);
+      if (owner !== undefined)
+        refusals.push(`${file.path} belongs to the package ${owner} (--take-over replaces it)`);
+    }
+    for (const service of configuration.services) {
+      const fragment = facts.units.get(service.unit)?.fragment ?? '';
+      if (fragment.startsWith('/usr/lib/systemd/') || fragment.startsWith('/lib/systemd/'))
+        refusals.push(`${service.unit} is there already, from ${fragment} (--take-over replaces it)`);
+    }
+  }
+  for (const check of configuration.checks) {
+    if (check.kind !== 'listen') continue;
+    const service = configuration.services.find((entry) => entry.component === check.component);
+    const ours = service !== undefined && facts.units.get(service.unit)?.active === 'active';
+    const taken = [`${check.address}:${String(check.port)}`, `*:${String(check.port)}`].some((at) =>
+      facts.listening.has(at),
+    );
+    if (taken && !ours)
+      refusals.push(
+        `port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`,
+      );
+  }
+  for (const vip of configuration.status.vips)
+    if (!facts.interfaces.has(vip.interface))
+      refusals.push(
+        `the site puts the VIP ${vip.address} on ${vip.interface}, which this node does not have (it has ${[...facts.interfaces.keys()].join(', ')})`,
+      );
+  return refusals;
+}
+
+/** "7.5" fits 7.5.1804; "7" fits every 7.x. */
+function fits(release: string, releases: readonly string[]): boolean {
+  return releases.some((wanted) => release === wanted || release.startsWith(`${wanted}.`));
+}
+
+function roomBytes(contents: Contents, builds: boolean): number {
+  const payload = contents.members.reduce((sum, entry) => sum + entry.sizeBytes, 0);
+  return builds ? 2 * payload + BUILD_ROOM_BYTES : 16 * 1024 * 1024;
+}
+
+function mebibytes(bytes: number): string {
+  return `${String(Math.floor(bytes / 1024 / 1024))} MiB`;
+}

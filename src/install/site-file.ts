@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
+import type { Configuration } from '../configure/index.js';
+import { configure, declaredValues, NOTHING_CONFIGURED, requiredSecrets } from '../configure/index.js';
+import { usageError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import type { Contents } from '../model/contents.js';
+import { Sha256 } from '../model/grammar.js';
+import { parseSite } from '../model/site.js';
+import type { Reporter } from '../report.js';
+
+export interface SiteRequest {
+  /** Path of the site file. */
+  readonly site: string | undefined;
+  /** The node's name in it. */
+  readonly node: string | undefined;
+  readonly reporter: Reporter;
+}
+
+/** What the site says for this node. */
+export interface SiteRead {
+  readonly configuration: Configuration;
+  readonly node: string | null;
+  readonly digest: Sha256 | null;
+}
+
+/** The site file and the secrets beside it, read once. */
+export async function readSite(host: Host, request: SiteRequest, contents: Contents): Promise<SiteRead> {
+  const configured = contents.components.filter((component) => component.configuration !== undefined);
+  if (configured.length === 0) return { configuration: NOTHING_CONFIGURED, node: null, digest: null };
+  if (request.site === undefined || request.node === undefined)
+    throw usageError({
+      code: 'NO_SITE',
+      message: `${configured.map((component) => component.name).join(' and ')} need a site file and the name of this node`,
+      hint: 'Add: --site site.yaml --node NAME',
+    });
+  const bytes = await host.read(request.site);
+  if (bytes === undefined)
+    throw usageError({
+      code: 'NO_SITE',
+      message: 'the site file is not there',
+      where: request.site,
+      hint: 'Give its path: --site site.yaml',
+    });
+  const site = parseSite(bytes, request.site, declaredValues(contents.components));
+  const secrets = new Map<string, { text: string; path: string }>();
+  for (const { file, what, form } of requiredSecrets(contents.components, site)) {
+    const path = join(dirname(request.site), basename(file));
+    const secret = await host.read(path);
+    if (secret === undefined)
+      throw usageError({
+        code: 'NO_SECRET',
+        message: `the file with ${what} is not there`,
+        where: path,
+        hint: `Write ${form} into it, the same on every node: install -m 600 /dev/stdin ${path}`,
+      });
+    const mode = (await host.lstat(path))?.mode ?? 0;
+    if ((mode & 0o077) !== 0) request.reporter.warn(`others can read ${what}: chmod 600 ${path}`);
+    secrets.set(file, { text: secret.toString('utf8'), path });
+  }
+  const configuration = configure({ components: contents.components, site, node: request.node, secrets });
+  return {
+    configuration,
+    node: request.node,
+    digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')),
+  };
+}
