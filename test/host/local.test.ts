@@ -46,7 +46,7 @@ describe('a command on this machine', () => {
   });
 
   it('runs in a session of its own: a Ctrl-C for this process does not reach it', async () => {
-    const done = await host.run(['sh', '-c', 'ps -o sid= -p $$; echo $$']);
+    const done = await host.run(['sh', '-c', 'cut -d " " -f 6 /proc/$$/stat; echo $$']);
     const [session, pid] = done.stdout.trim().split(/\s+/);
     expect(session).toBe(pid);
   });

@@ -27,6 +27,7 @@ debootstrap debootstrap
 git git
 gpg gnupg
 openssl openssl
+rpmbuild rpm
 shellcheck shellcheck
 tar tar
 xz xz-utils
