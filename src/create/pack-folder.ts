@@ -173,7 +173,8 @@ export async function readInstallSh(file: string): Promise<Buffer> {
   });
 }
 
-async function writeDurable(file: string, bytes: Uint8Array | string): Promise<void> {
+/** A new file, 0644, on the disk when this returns. @throws BundleError exit 6 */
+export async function writeDurable(file: string, bytes: Uint8Array | string): Promise<void> {
   try {
     const handle = await open(file, 'wx', 0o644);
     try {

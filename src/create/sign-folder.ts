@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { untrustedError, usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
@@ -11,6 +11,7 @@ import { fingerprint, keyId, verifySignature } from '../model/signature.js';
 import type { Reporter } from '../report.js';
 import { locate, verify } from '../review/verify.js';
 import { loadSigningKey, publicKeyOf, readPassphrase } from './keys.js';
+import { writeDurable } from './pack-folder.js';
 import { signChecksums } from './sign.js';
 import { unwritable } from './store.js';
 
@@ -100,17 +101,10 @@ async function writeSignature(file: string, bytes: Uint8Array): Promise<void> {
     `.${path.basename(file)}.${randomBytes(6).toString('hex')}`,
   );
   try {
-    const handle = await open(temporary, 'wx', 0o644);
-    try {
-      await handle.chmod(0o644);
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (cause) {
-    throw unwritable(file, cause);
+    await writeDurable(temporary, bytes);
+    await rename(temporary, file).catch((cause: unknown) => {
+      throw unwritable(file, cause);
+    });
   } finally {
     await rm(temporary, { force: true });
   }
