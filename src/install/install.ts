@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import type { Configuration } from '../configure/index.js';
-import { EXIT, refusedError, untrustedError, usageError } from '../errors.js';
+import { EXIT, refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
 import { folder, member, target } from '../model/layout.js';
-import { formatFingerprint, parseFingerprint } from '../model/signature.js';
 import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
@@ -13,6 +12,7 @@ import { apply } from './apply.js';
 import { commit } from './commit.js';
 import type { Unsettled } from './journal.js';
 import { openJournal, readUnsettled } from './journal.js';
+import { keysFor } from './keys.js';
 import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
@@ -24,8 +24,8 @@ import type { RpmAllowances } from './rpm-plan.js';
 import { readSite } from './site-file.js';
 import { systemError } from './system-error.js';
 import { dropOldBackups, dropOldStages } from './tidy.js';
-import type { TrustedKey, Verified } from './trust.js';
-import { readKey, requireSequence, trustStore, verifyChecksums } from './trust.js';
+import type { Verified } from './trust.js';
+import { requireSequence, verifyChecksums } from './trust.js';
 import { unpack } from './unpack.js';
 
 export interface InstallRequest {
@@ -188,62 +188,6 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   await journal.record({ event: 'end', result: 'committed' });
   await dropOldBackups(host);
   return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
-}
-
-interface Keys {
-  readonly trusted: readonly TrustedKey[];
-  readonly isNew: boolean;
-}
-
-/**
- * The trust store's keys; only while it is empty, the one that was given with its fingerprint. A key that
- * is trusted already may be given again: the first installation's command, ended half way, is typed again.
- */
-async function keysFor(host: Host, request: InstallRequest): Promise<Keys> {
-  const stored = await trustStore(host);
-  if (stored.length > 0 && request.key === undefined) return { trusted: stored, isNew: false };
-  if (request.key === undefined)
-    throw usageError({
-      code: 'NO_TRUST',
-      message: 'no key is trusted on this node yet',
-      hint: 'Add: --key packager.pub.pem --fingerprint F, with the fingerprint that the packager told you by another way than the medium.',
-    });
-  const given = await givenKey(host, request.key, request.fingerprint);
-  if (stored.length === 0) return { trusted: [given], isNew: true };
-  if (stored.some((key) => key.fingerprint === given.fingerprint)) return { trusted: stored, isNew: false };
-  throw refusedError({
-    code: 'TRUST_EXISTS',
-    message: 'this node has trusted keys already; another --key is for the first installation only',
-    where: target.trust,
-    hint: 'Run the same command without --key and --fingerprint.',
-  });
-}
-
-async function givenKey(host: Host, path: string, given: string | undefined): Promise<TrustedKey> {
-  const pem = await host.read(path);
-  if (pem === undefined)
-    throw usageError({
-      code: 'NO_KEY',
-      message: 'there is no such key file',
-      where: path,
-      hint: 'Give the path of packager.pub.pem: --key FILE',
-    });
-  const key = readKey(pem.toString('utf8'), path);
-  const wanted = parseFingerprint(given ?? '');
-  if (wanted === undefined)
-    throw usageError({
-      code: 'NO_FINGERPRINT',
-      message: 'the fingerprint of the key is needed: 64 hex digits',
-      hint: 'Add: --fingerprint F, as the packager told you by another way than the medium.',
-    });
-  if (wanted !== key.fingerprint)
-    throw untrustedError({
-      code: 'WRONG_FINGERPRINT',
-      message: `the key has the fingerprint ${formatFingerprint(key.fingerprint)}, not the one that was given`,
-      where: path,
-      hint: 'Do not go on: ask the packager which of the two is right.',
-    });
-  return key;
 }
 
 async function stageBundle(
