@@ -115,7 +115,7 @@ export interface MadeBundle {
   readonly installSh: string;
 }
 
-function placesOf(folder: string, stem: string, signer: Signer): MadeBundle {
+export function placesOf(folder: string, stem: string, signer: Signer): MadeBundle {
   return {
     folder,
     stem,
@@ -127,7 +127,11 @@ function placesOf(folder: string, stem: string, signer: Signer): MadeBundle {
 }
 
 /** A real folder, by the code that makes real ones. */
-export async function makeBundle(signer: Signer, contents: Contents = makeContents()): Promise<MadeBundle> {
+export async function makeBundle(
+  signer: Signer,
+  contents: Contents = makeContents(),
+  installSh = INSTALL_SH,
+): Promise<MadeBundle> {
   const out = temporaryFolder();
   const members = contents.members.map((member, index): PackMember => {
     const file = path.join(out, `member-${String(index)}`);
@@ -139,7 +143,7 @@ export async function makeBundle(signer: Signer, contents: Contents = makeConten
     out: path.join(out, 'dist'),
     release: { name, version, sequence, target: 'el7.x86_64' },
     payload: { first: { path: 'bundle.json', bytes: Buffer.from(formatContents(contents)) }, members },
-    installSh: Buffer.from(INSTALL_SH),
+    installSh: Buffer.from(installSh),
     key: signer.key,
     force: false,
   });
