@@ -242,7 +242,13 @@ async function readHeader(reader: Reader, index: number): Promise<MemberHeader |
   if (index > 0 && block.every((byte) => byte === 0)) return undefined;
   const header = parseUstarHeader(block);
   const path = BundlePath.safeParse(header?.path);
-  if (header === undefined || !path.success || (header.mode !== 0o644 && header.mode !== 0o755))
+  // bundle.json does not name itself: its mode is not proved by it, and is always the same.
+  const notExecutable = index === 0;
+  if (
+    header === undefined ||
+    !path.success ||
+    (header.mode !== 0o644 && (header.mode !== 0o755 || notExecutable))
+  )
     throw reader.bad(`member ${String(index + 1)} has a header that airbundle does not write`, at);
   if (index === 0 && (header.path !== member.contents || header.sizeBytes > MAX_CONTENTS_BYTES))
     throw reader.bad('bundle.json is not the first member', at);

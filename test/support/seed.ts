@@ -8,6 +8,6 @@ export function seedFor(what: string): number {
   const given = process.env['AIRBUNDLE_TEST_SEED'];
   const seed = given === undefined ? randomInt(2 ** 31) : Number(given);
   if (!Number.isSafeInteger(seed)) throw new Error(`AIRBUNDLE_TEST_SEED is not a number: ${String(given)}`);
-  console.log(`${what}: to draw the same again: AIRBUNDLE_TEST_SEED=${String(seed)}`);
+  process.stdout.write(`${what}: to draw the same again: AIRBUNDLE_TEST_SEED=${String(seed)}\n`);
   return seed;
 }
