@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,11 +10,15 @@ import type { ExamineResult } from '../../src/create/collector.js';
 import { findEngine, withContainers } from '../../src/create/engine.js';
 import type { Engine } from '../../src/create/engine.js';
 import { readBytes } from '../../src/create/engine-tar.js';
+import type { JudgedRpm } from '../../src/create/judge.js';
 import { judgeClosure, judgeRpms } from '../../src/create/judge.js';
 import { readPublicKey } from '../../src/create/openpgp.js';
 import { openStore } from '../../src/create/store.js';
 import type { Store } from '../../src/create/store.js';
 import type { BundleError } from '../../src/errors.js';
+import { compareEvr } from '../../src/model/evr.js';
+import type { Nevra } from '../../src/model/nevra.js';
+import { rpmFileName } from '../../src/model/nevra.js';
 import { collectorImage } from '../lab/images.js';
 import { skipUnless } from '../support/skip.js';
 
@@ -150,6 +154,35 @@ describe('EL7 RPMs in the examining container', () => {
     expect(() => judgeRpms(result.rpms, key === undefined ? [] : [key])).toThrow(
       /nothing signed covers its payload/,
     );
+  });
+
+  it('reads, checks and refuses every file of the set as its README says', async () => {
+    const names = readdirSync(RPMS).filter((name) => name.endsWith('.rpm'));
+    const { rpms } = await facts(...names.map(read));
+    const judged = rpms.map((rpm, index): { name: string; nevra?: Nevra; answer: string } => {
+      const name = names[index] ?? '';
+      try {
+        const [{ nevra, signer }] = judgeRpms([rpm], key === undefined ? [] : [key]) as [JudgedRpm];
+        return { name, nevra, answer: `${rpmFileName(nevra)} ${signer}` };
+      } catch (error) {
+        return { name, answer: (error as BundleError).code };
+      }
+    });
+    const wanted = names.map((name) => {
+      if (name.startsWith('epel-release-')) return 'RPM_OTHER_KEY';
+      return name.endsWith('.i686.rpm') ? 'RPM_ARCH' : `${name} 6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5`;
+    });
+    expect(judged.map(({ answer }) => answer)).toEqual(wanted);
+    expect(wanted).toEqual(expect.arrayContaining(['RPM_OTHER_KEY', 'RPM_ARCH']));
+
+    for (const name of ['unzip', 'nspr']) {
+      const versions = judged.flatMap(({ nevra }) => (nevra?.name === name ? [nevra] : []));
+      expect(versions.sort(compareEvr).map(rpmFileName)).toEqual(
+        names.filter((file) => file.startsWith(`${name}-`)).sort(),
+      );
+      expect(versions).toHaveLength(2);
+      expect(compareEvr(versions[0] as Nevra, versions[1] as Nevra)).toBeLessThan(0);
+    }
   });
 
   it('refuses i686', async () => {
