@@ -81,7 +81,7 @@ async function installAlone(host: Host, request: InstallRequest): Promise<Instal
       code: 'BUSY',
       message: 'another airbundle is at work on this node',
       where: target.lock,
-      hint: `Wait for it to end. Who it is: fuser -v ${target.lock}`,
+      hint: `Wait for it to end. Who it is: lslocks | grep airbundle`,
     });
   const stage = join(target.stage, request.runId);
   try {
