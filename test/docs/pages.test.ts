@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { target } from '../../src/model/layout.js';
 import { path as configured } from '../../src/configure/paths.js';
-import { pages, read, ROOT, shellBlocksOf } from './support.js';
+import { blocksOf, pages, read, ROOT } from './support.js';
 
 interface Link {
   readonly page: string;
@@ -133,20 +133,24 @@ describe('the two languages', () => {
     .filter((page) => page.endsWith('.ko.md'))
     .map((korean) => [korean.replace('.ko.md', '.md'), korean] as const);
 
-  it('are README and four guides', () => {
+  it('are README and five guides', () => {
     expect(twins.map(([english]) => english)).toEqual([
       'README.md',
       'docs/guides/operator.md',
       'docs/guides/packager.md',
       'docs/guides/reviewer.md',
       'docs/guides/troubleshooting.md',
+      'docs/guides/writing-a-manifest.md',
     ]);
   });
 
-  it.each(twins)('hold the same commands: %s, %s', (english, korean) => {
-    const commands = (page: string): string[] =>
-      shellBlocksOf(page).map((block) => block.text.replace(/ +#.*$/gm, ''));
-    expect(commands(korean)).toEqual(commands(english));
+  it.each(twins)('hold the same commands, files and output: %s, %s', (english, korean) => {
+    const code = (page: string): string[] =>
+      blocksOf(page).map(({ language, text }) => {
+        const same = language === 'sh' ? text.replace(/ +#.*$/gm, '') : text;
+        return `${language}\n${same}`;
+      });
+    expect(code(korean)).toEqual(code(english));
   });
 
   it.each(twins)('have the same structure: %s, %s', (english, korean) => {

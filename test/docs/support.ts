@@ -66,12 +66,12 @@ export interface Block {
   readonly where: string;
 }
 
-/** Fenced blocks of a page. */
+/** Fenced blocks of a page; `language` is empty where the fence names none. */
 export function blocksOf(page: string): Block[] {
   const blocks: Block[] = [];
   const lines = read(page).split('\n');
   for (let at = 0; at < lines.length; at += 1) {
-    const language = /^```(\w+)$/.exec(lines[at] ?? '')?.[1];
+    const language = /^```(\w*)$/.exec(lines[at] ?? '')?.[1];
     if (language === undefined) continue;
     const end = lines.indexOf('```', at + 1);
     if (end < 0) throw new Error(`${page}:${at + 1}: the block does not end`);
@@ -86,8 +86,9 @@ export function shellBlocksOf(page: string): Block[] {
   return blocksOf(page).flatMap((block) => {
     if (block.language === 'sh') return [block];
     if (block.language !== 'console') return [];
-    const typed = block.text.split('\n').filter((line) => /^[$#] /.test(line));
-    return [{ ...block, text: typed.map((line) => line.slice(2)).join('\n') }];
+    const lines = block.text.split('\n');
+    const typed = lines.filter((line, at) => /^[$#] /.test(line) || lines[at - 1]?.endsWith('\\') === true);
+    return [{ ...block, text: typed.map((line) => line.replace(/^[$#] /, '')).join('\n') }];
   });
 }
 
