@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import type { Lab } from './machines.js';
-import { removeLab, startLab } from './machines.js';
+import { removeAbandonedLabs, startLab } from './machines.js';
 import { ROOT } from './paths.js';
 import { callVip, carry, chain, DESK, MEDIUM, nodeFacts, settled, type, typeLive } from './walk/operator.js';
 import { listing, packager } from './walk/packager.js';
@@ -10,7 +10,7 @@ import { SERVICE_PORT } from './walk/site.js';
 /*
  * The main job from end to end, on real parts: `npm run demo`. What is typed is shown with "$".
  *   -- --keep          leaves the lab up and says how to look around
- *   -- --down          removes what --keep left
+ *   -- --down          removes what --keep or a killed run left, not the labs of runs that go on
  *   -- --sources DIR   haproxy and keepalived from local clones of their upstreams
  */
 
@@ -141,7 +141,7 @@ async function main(): Promise<number> {
     },
   });
   if (values.down) {
-    say(`demo: removed ${String(await removeLab())} containers and networks`);
+    say(`demo: removed ${String(await removeAbandonedLabs())} containers and networks`);
     return 0;
   }
   try {

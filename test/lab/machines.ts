@@ -4,11 +4,13 @@ import { labBackendImage } from './backend-image.js';
 import { attempt, docker, type Outcome } from './docker.js';
 import { LabError } from './errors.js';
 import { nodeImageFor } from './node-image.js';
+import { isOwnerGone, ownerLabel } from './owner.js';
 import { timed } from './progress.js';
 import { labRepository } from './repository.js';
 import { freeSubnets, type Subnet24 } from './subnet.js';
 
 const LABEL = 'airbundle-lab';
+const OWNER = `${LABEL}.owner`;
 const BOOT_MS = 60_000;
 const POLL_MS = 200;
 
@@ -94,11 +96,17 @@ const FIRST_BACKEND = 51;
 const VIP = 100;
 const BACKEND_PORT = 50051;
 
+/** Whose run it is, by id and by process. */
+export const labels = (runId: string, owner = ownerLabel()): string[] => [
+  ...['--label', `${LABEL}=${runId}`],
+  ...['--label', `${OWNER}=${owner}`],
+];
+
 const makeNetwork = async (name: string, runId: string): Promise<Subnet24> => {
   let last = '';
   for (const subnet of freeSubnets().slice(0, 20)) {
     const done = await attempt([
-      ...['docker', 'network', 'create', '--internal', '--label', `${LABEL}=${runId}`],
+      ...['docker', 'network', 'create', '--internal', ...labels(runId)],
       ...['--subnet', `${subnet}.0/24`, name],
     ]);
     if (done.exitCode === 0) return subnet;
@@ -141,13 +149,26 @@ const removeByLabel = async (label: string): Promise<number> => {
   return containers.length + networks.length;
 };
 
+/** Removes everything of one run. @returns the number of containers and networks removed */
+const removeLab = (runId: string): Promise<number> => removeByLabel(`${LABEL}=${runId}`);
+
 /**
- * Removes what a run left behind.
- * @param runId one run; without it every run of this host, also those that go on
- * @returns the number of containers and networks removed
+ * Ids of the runs whose process has ended: what `--keep` left, and what a killed run did. A run that does not say whose
+ * it is counts as one that goes on.
  */
-export const removeLab = (runId?: string): Promise<number> =>
-  removeByLabel(runId === undefined ? LABEL : `${LABEL}=${runId}`);
+export const abandonedLabs = async (): Promise<string[]> => {
+  const format = ['--format', `{{.Label "${LABEL}"}} {{.Label "${OWNER}"}}`, '--filter', `label=${LABEL}`];
+  const lists = [await docker(['ps', '--all', ...format]), await docker(['network', 'ls', ...format])];
+  const runs = lists.flatMap((text) => text.split('\n')).map((line) => line.split(' '));
+  return [...new Set(runs.flatMap(([runId = '', owner = '']) => (isOwnerGone(owner) ? [runId] : [])))];
+};
+
+/** @returns the number of containers and networks removed */
+export const removeAbandonedLabs = async (): Promise<number> => {
+  let removed = 0;
+  for (const runId of await abandonedLabs()) removed += await removeLab(runId);
+  return removed;
+};
 
 const withEnv = (env: Readonly<Record<string, string>>): string[] =>
   Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
@@ -189,7 +210,7 @@ const boot = async (
   const backends = (options.backends ?? []).map((name, index) => machine(name, FIRST_BACKEND + index));
   const all = new Map([...nodes, ...backends].map((one) => [one.name, one]));
   const common = (one: Machine): string[] => [
-    ...['run', '--detach', '--label', `${LABEL}=${runId}`, '--name', one.container],
+    ...['run', '--detach', ...labels(runId), '--name', one.container],
     ...['--hostname', one.name, '--network', network, '--ip', one.address],
     ...[...all.values()].flatMap((other) => ['--add-host', `${other.name}:${other.address}`]),
   ];
@@ -239,7 +260,7 @@ const boot = async (
     },
     call: async (target, calls, given = {}) => {
       const out = await docker([
-        ...['run', '--rm', '--label', `${LABEL}=${runId}`, '--network', network, backendTag],
+        ...['run', '--rm', ...labels(runId), '--network', network, backendTag],
         ...['/usr/local/bin/node', '/srv/client.cjs', target, String(calls)],
         ...[given.kind ?? 'unary', String(given.pauseMs ?? 0)],
       ]);
