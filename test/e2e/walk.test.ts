@@ -1,6 +1,14 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { GuideRun } from '../docs/guide-runs.js';
+import { NODE_RUNS, scriptOf, titleOf } from '../docs/guide-runs.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
+import { ROOT } from '../lab/paths.js';
+import { labRepository } from '../lab/repository.js';
+import { labSources } from '../lab/sources.js';
 import type { NodeFacts } from '../lab/walk/operator.js';
 import {
   callVip,
@@ -14,7 +22,7 @@ import {
   type,
 } from '../lab/walk/operator.js';
 import type { PackedBundle } from '../lab/walk/packager.js';
-import { packager } from '../lab/walk/packager.js';
+import { packed as pack, packager } from '../lab/walk/packager.js';
 
 /*
  * The main job on real parts: yum in a container, real sources, real rpm, real builds, systemd, VRRP and
@@ -200,6 +208,54 @@ describe('the walk from a manifest to answered gRPC calls', () => {
     expect(await out('sha256sum /etc/haproxy/haproxy.cfg')).toBe(config);
     expect((await statusOf(lab, NODE)).problems).toEqual([]);
     expect((await callVip(lab, 4)).errors).toEqual({});
+  });
+
+  describe('goes on with what the pages tell an operator and a reviewer to type', () => {
+    /** The release after this one: the same content, signed by the same key. */
+    const nextRelease = async (work: string): Promise<string> => {
+      const manifests = join(work, 'manifests');
+      await cp(join(ROOT, 'manifests'), manifests, { recursive: true });
+      const text = await readFile(join(manifests, 'tts-ha.yaml'), 'utf8');
+      const raised = text
+        .replace("version: '1.0.0'", "version: '1.0.1'")
+        .replace('sequence: 1\n', 'sequence: 2\n');
+      await writeFile(join(manifests, 'tts-ha.yaml'), raised);
+      await cp(join(packed.work, 'keys'), join(work, 'keys'), { recursive: true });
+      const next = await pack('tts-ha', await labSources(), { manifests, work, quiet: true });
+      return next.folder;
+    };
+
+    beforeAll(async () => {
+      const work = await mkdtemp(join(tmpdir(), 'airbundle-next-'));
+      try {
+        await lab.copyIn(NODE, await nextRelease(work), MEDIUM);
+      } finally {
+        await rm(work, { recursive: true, force: true });
+      }
+      await lab.copyIn(NODE, (await labRepository()).keyFile, '/root/rpm-key');
+    });
+
+    it('whose first installation is the one that was typed above', () => {
+      const guide = NODE_RUNS.find((run) => run.page.endsWith('operator.md') && run.first.startsWith('cd '));
+      if (guide === undefined) throw new Error('the guide has no first installation');
+      expect(scriptOf(guide, MEDIUM, packed)).toContain(chain(packed, NODE, '').trimEnd());
+    });
+
+    it.each(NODE_RUNS.map((run): [string, GuideRun] => [titleOf(run), run]))('%s', async (_, run) => {
+      if (run.shows.source.includes('all is well')) await settled(lab, NODE);
+      const cwd = run.cwd ?? `${MEDIUM}/${packed.stem}`;
+      const done = await lab.exec(
+        NODE,
+        ['sh', '-c', scriptOf(run, cwd, packed)],
+        run.input === undefined ? {} : { input: run.input },
+      );
+      expect(done.exitCode, done.stdout).toBe(0);
+      expect(done.stdout).toMatch(run.shows);
+      const after = await lab.exec(NODE, ['sh', '-c', `set -eu; cd '${cwd}'; ${run.after ?? ':'}`], {
+        env: { OUT: done.stdout, F: packed.fingerprint },
+      });
+      expect(after.exitCode, `${run.after ?? ''}\n${after.stdout}${after.stderr}`).toBe(0);
+    });
   });
 
   it('sees a program and a configuration that were changed by hand', async () => {
