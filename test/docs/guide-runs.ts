@@ -396,7 +396,8 @@ export const NODE_RUNS: readonly GuideRun[] = [
     page: TROUBLE,
     first: "ss -ltnp 'sport = :50051'",
     isInline: true,
-    shows: /LISTEN.*:50051.*"haproxy"/,
+    // The program's name too on a server; in a container root may not look into other users' processes.
+    shows: /^LISTEN .*:50051 /m,
   },
   {
     page: TROUBLE,
