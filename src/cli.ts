@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js';
 import type { CreateResult } from './create/create.js';
@@ -11,7 +11,7 @@ import { initFolder } from './create/init.js';
 import { keygen } from './create/keys.js';
 import type { CacheEntry } from './create/cache.js';
 import type { SignResult } from './create/sign-folder.js';
-import { EXIT, usageError } from './errors.js';
+import { usageError } from './errors.js';
 import { defaultCacheDirectory } from './create/store.js';
 import { listCache, pruneCache } from './create/cache.js';
 import { localHost } from './host/local.js';
@@ -121,7 +121,7 @@ function cacheCommands(cache: Command): void {
 
 function wholeNumber(text: string): number {
   if (/^[0-9]{1,5}$/.test(text)) return Number(text);
-  throw new CommanderError(EXIT.usage, 'airbundle.number', `error: "${text}" is not a number of days`);
+  throw new InvalidArgumentError(`"${text}" is not a number of days`);
 }
 
 function collectOptions(command: Command): Command {
@@ -180,9 +180,7 @@ async function runKeygen(
 /** What lock and create have in common: where things are, and how they are stopped. */
 function collection(manifest: string, options: CollectOptions) {
   const env = environment();
-  const engine =
-    options.engine ??
-    (env['AIRBUNDLE_ENGINE'] === undefined ? undefined : oneOf('docker', 'podman')(env['AIRBUNDLE_ENGINE']));
+  const engine = options.engine ?? engineOf(env['AIRBUNDLE_ENGINE']);
   const image = options.image ?? env['AIRBUNDLE_IMAGE'];
   const stop = new AbortController();
   let signals = 0;
@@ -201,6 +199,16 @@ function collection(manifest: string, options: CollectOptions) {
     ...(engine === undefined ? {} : { engine }),
     ...(image === undefined ? {} : { image }),
   };
+}
+
+function engineOf(text: string | undefined): 'docker' | 'podman' | undefined {
+  if (text === undefined || text === 'docker' || text === 'podman') return text;
+  throw usageError({
+    code: 'COMMAND_LINE',
+    message: `"${text}" is none of: docker, podman`,
+    where: 'the environment variable AIRBUNDLE_ENGINE',
+    hint: 'Set it to one of them, or leave it out and the engine is found by itself: unset AIRBUNDLE_ENGINE',
+  });
 }
 
 async function runLock(

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { CommanderError } from 'commander';
-import { BundleError, describeError, EXIT, exitCodeOf } from './errors.js';
+import { CommanderError, InvalidArgumentError } from 'commander';
+import { BundleError, describeError, EXIT, exitCodeOf, usageError } from './errors.js';
 import type { ExitCode } from './errors.js';
 import { plainLines } from './model/plain.js';
 import type { LogFormat, Reporter } from './report.js';
@@ -32,11 +32,7 @@ export function oneOf<T extends string>(...allowed: readonly T[]): (value: strin
   return (value) => {
     const found = allowed.find((candidate) => candidate === value);
     if (found !== undefined) return found;
-    throw new CommanderError(
-      EXIT.usage,
-      'airbundle.choice',
-      `error: "${value}" is none of: ${allowed.join(', ')}`,
-    );
+    throw new InvalidArgumentError(`"${value}" is none of: ${allowed.join(', ')}`);
   };
 }
 
@@ -59,13 +55,14 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   const json = argv.some(
     (word, index) => word === '--log-format=json' || (word === '--log-format' && argv[index + 1] === 'json'),
   );
-  overrideExit(program);
+  takeErrors(program, program.name());
   ignoreLostReaders();
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? (process.exitCode as ExitCode) : EXIT.done;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : usage(error);
+    // Help that was asked for, or shown for want of a command: it has been printed.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     if (json)
       process.stderr.write(
         `${JSON.stringify({ kind: 'error', ...(error instanceof Error ? errorFields(error) : { message: String(error) }) })}\n`,
@@ -83,10 +80,14 @@ function ignoreLostReaders(): void {
     });
 }
 
-/** Commander has printed its own message; those from option parsers have not been. */
-function usage(error: CommanderError): ExitCode {
-  if (error.code.startsWith('airbundle.')) process.stderr.write(`${error.message}\n`);
-  return EXIT.usage;
+/** commander's words for a mistake, in the one form of an error. */
+function commandLineError({ message }: CommanderError, command: string): BundleError {
+  const [what = '', near = ''] = message.replace(/^error: /, '').split('\n');
+  return usageError({
+    code: 'COMMAND_LINE',
+    message: near === '' ? what : `${what} ${near.replace('Did you', 'did you')}`,
+    hint: `See what it takes: ${command} --help`,
+  });
 }
 
 function errorFields(error: Error): Record<string, unknown> {
@@ -95,7 +96,10 @@ function errorFields(error: Error): Record<string, unknown> {
     : { code: 'INTERNAL', message: error.stack ?? error.message };
 }
 
-function overrideExit(command: Command): void {
-  command.exitOverride().showHelpAfterError('(--help shows what it takes)');
-  for (const child of command.commands) overrideExit(child);
+/** @param name how the command is typed */
+function takeErrors(command: Command, name: string): void {
+  command.configureOutput({ outputError: () => undefined }).exitOverride((error) => {
+    throw error.exitCode === 0 || error.code === 'commander.help' ? error : commandLineError(error, name);
+  });
+  for (const child of command.commands) takeErrors(child, `${name} ${child.name()}`);
 }
