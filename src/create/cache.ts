@@ -1,10 +1,12 @@
 import { mkdir, open, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { refusedError, usageError } from '../errors.js';
+import { invalidError, refusedError, usageError } from '../errors.js';
 import { Sha256 } from '../model/grammar.js';
 import { parseLock } from '../model/lock.js';
+import { lockPathOf } from './lockfile.js';
 import { ownedName, owner, ownerState, removeAbandoned } from './owner.js';
-import { unwritable } from './store.js';
+import { ifThere, reasonOf } from './read-bounded.js';
+import { cacheUnreadable, unwritable } from './store.js';
 
 /** The cache as a person sees it. Its entries are named by their digest: what they are, they say themselves. */
 
@@ -29,7 +31,9 @@ export interface CacheList {
   readonly entries: readonly CacheEntry[];
 }
 
+/** @throws BundleError exit 2 when it is there and cannot be read */
 export async function listCache(cacheDir: string): Promise<CacheList> {
+  await namesIn(cacheDir, false);
   const entries = [
     ...(await storeEntries(path.join(cacheDir, 'sha256'))),
     ...(await folderEntries(path.join(cacheDir, 'git'), 'git')),
@@ -65,6 +69,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export async function pruneCache(request: PruneRequest): Promise<PruneResult> {
   const { cacheDir } = request;
   const needed = await neededBy(request.lockPaths);
+  await namesIn(cacheDir, false);
   await removeAbandoned(path.join(cacheDir, 'tmp'), '', true);
   await requireIdle(cacheDir);
   const { entries, sizeBytes } = await listCache(cacheDir);
@@ -88,14 +93,16 @@ export async function pruneCache(request: PruneRequest): Promise<PruneResult> {
 export async function markRun(cacheDir: string): Promise<void> {
   const folder = path.join(cacheDir, 'tmp');
   if ((await marks(cacheDir)).some((name) => name.includes(owner))) return;
-  await mkdir(folder, { recursive: true });
-  await writeFile(path.join(folder, ownedName('run')), '').catch((cause: unknown) => {
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(path.join(folder, ownedName('run')), '');
+  } catch (cause) {
     throw unwritable(folder, cause);
-  });
+  }
 }
 
 export async function unmarkRun(cacheDir: string): Promise<void> {
-  for (const name of await marks(cacheDir))
+  for (const name of await marks(cacheDir).catch((): string[] => []))
     if (name.includes(owner)) await rm(path.join(cacheDir, 'tmp', name), { force: true });
 }
 
@@ -114,23 +121,41 @@ async function requireIdle(cacheDir: string): Promise<void> {
 }
 
 async function marks(cacheDir: string): Promise<string[]> {
-  const names = await readdir(path.join(cacheDir, 'tmp')).catch((): string[] => []);
+  const names = await namesIn(path.join(cacheDir, 'tmp'));
   return names.filter((name) => name.startsWith('run.'));
+}
+
+/** What is not there holds nothing; what may not be read does. */
+async function namesIn(folder: string, mayBeFile = true): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || (mayBeFile && code === 'ENOTDIR')) return [];
+    throw cacheUnreadable(folder, cause);
+  }
 }
 
 async function neededBy(lockPaths: readonly string[]): Promise<Set<string>> {
   const needed = new Set<string>();
   for (const file of lockPaths) {
+    if (/\.ya?ml$/.test(file))
+      throw invalidError({
+        code: 'BAD_LOCK',
+        message: 'this is a manifest; its lock is wanted, so nothing was removed',
+        where: file,
+        hint: `Give the lock: ${lockPathOf(file)}`,
+      });
     const text = await readFile(file, 'utf8').catch((cause: unknown) => {
       throw usageError({
         code: 'LOCK_UNREADABLE',
-        message: 'the lock cannot be read, so nothing was removed',
+        message: `the lock cannot be read, so nothing was removed: ${reasonOf(cause)}`,
         where: file,
         hint: `See: ls -l ${file}`,
         cause,
       });
     });
-    const lock = parseLock(text, file);
+    const lock = parseLock(text, file, file.replace(/\.lock\.json$/, '.yaml'));
     for (const { sha256 } of [...lock.rpms, ...lock.sources, lock.runtime]) needed.add(sha256);
     // The archive that the runtime came out of, where it was kept.
     needed.add(lock.runtime.pinned);
@@ -140,11 +165,11 @@ async function neededBy(lockPaths: readonly string[]): Promise<Set<string>> {
 
 async function storeEntries(folder: string): Promise<CacheEntry[]> {
   const entries: CacheEntry[] = [];
-  for (const first of await readdir(folder).catch((): string[] => []))
-    for (const rest of await readdir(path.join(folder, first)).catch((): string[] => [])) {
+  for (const first of await namesIn(folder))
+    for (const rest of await namesIn(path.join(folder, first))) {
       const file = path.join(folder, first, rest);
       const sha256 = Sha256.safeParse(first + rest);
-      const found = await stat(file).catch(() => undefined);
+      const found = await ifThere(stat(file));
       if (!sha256.success || found?.isFile() !== true) continue;
       entries.push({
         ...(await describe(file)),
@@ -159,12 +184,12 @@ async function storeEntries(folder: string): Promise<CacheEntry[]> {
 
 async function folderEntries(folder: string, kind: 'git' | 'yum'): Promise<CacheEntry[]> {
   const entries: CacheEntry[] = [];
-  for (const name of await readdir(folder).catch((): string[] => [])) {
+  for (const name of await namesIn(folder)) {
     const at = path.join(folder, name);
     let sizeBytes = 0;
     let usedMs = 0;
     for (const file of await readdir(at, { recursive: true }).catch((): string[] => [])) {
-      const found = await stat(path.join(at, file)).catch(() => undefined);
+      const found = await ifThere(stat(path.join(at, file)));
       sizeBytes += found?.isFile() === true ? found.size : 0;
       usedMs = Math.max(usedMs, found?.mtimeMs ?? 0);
     }

@@ -3,13 +3,15 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { invalidError, refusedError, stepError } from '../errors.js';
 import { lastLines } from '../host/process.js';
+import type { RunResult } from '../host/process.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
 import type { Manifest } from '../model/manifest.js';
 import { byCodePoint } from '../model/nevra.js';
 import type { Step } from '../report.js';
-import { throwIfAborted } from './engine.js';
+import { engineFailed, throwIfAborted } from './engine.js';
 import type { Engine } from './engine.js';
+import { reasonOf } from './read-bounded.js';
 
 export interface CollectorImage {
   /** The engine's own id of the image: names exactly one. */
@@ -116,15 +118,25 @@ async function inspect(engine: Engine, name: string): Promise<Inspected | undefi
   const result = await engine.command(['image', 'inspect', name]);
   throwIfAborted(engine);
   if (result.exitCode !== 0) return undefined;
-  const [image] = JSON.parse(result.stdout) as {
-    Id: string;
-    Config?: { Labels?: Record<string, string> | null };
-  }[];
+  const [image] = imagesOf(engine, result);
   if (image === undefined) return undefined;
   return {
     id: image.Id.startsWith('sha256:') ? image.Id : `sha256:${image.Id}`,
     context: image.Config?.Labels?.[CONTEXT_LABEL],
   };
+}
+
+interface ImageWords {
+  readonly Id: string;
+  readonly Config?: { readonly Labels?: Readonly<Record<string, string>> | null };
+}
+
+function imagesOf(engine: Engine, answer: RunResult): readonly ImageWords[] {
+  try {
+    return JSON.parse(answer.stdout) as readonly ImageWords[];
+  } catch {
+    throw engineFailed(engine, 'describe an image', answer);
+  }
 }
 
 export interface BuildContext {
@@ -136,20 +148,33 @@ export interface BuildContext {
 
 /** @throws BundleError exit 3 */
 export async function readContext(folder: string): Promise<BuildContext> {
-  const lines: string[] = [];
-  for (const file of await filesBelow(folder)) {
-    const bytes = await readFile(path.join(folder, file));
-    const { mode } = await stat(path.join(folder, file));
-    const digest = createHash('sha256').update(bytes).digest('hex');
-    lines.push(`${(mode & 0o100) === 0 ? '644' : '755'} ${digest} ${file}\n`);
-  }
+  // First of all: a mistaken "dockerfile: /" is not read to its end.
   const dockerfile = path.join(folder, 'Dockerfile');
   const text = await readFile(dockerfile, 'utf8').catch((cause: unknown) => {
-    throw badContext(dockerfile, 'there is no Dockerfile', cause);
+    throw (cause as NodeJS.ErrnoException).code === 'ENOTDIR'
+      ? badContext(
+          folder,
+          "the collector's folder is a file: name the folder that holds the Dockerfile",
+          cause,
+        )
+      : badContext(dockerfile, `the collector's Dockerfile cannot be read: ${reasonOf(cause)}`, cause);
   });
   const base = baseOf(text);
   if (base === undefined) throw badContext(dockerfile, 'the Dockerfile names no base image (FROM)');
+  const lines: string[] = [];
+  for (const name of await filesBelow(folder)) {
+    const file = path.join(folder, name);
+    const { bytes, mode } = await readWithMode(file).catch((cause: unknown) => {
+      throw badContext(file, `a file of the collector cannot be read: ${reasonOf(cause)}`, cause);
+    });
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    lines.push(`${(mode & 0o100) === 0 ? '644' : '755'} ${digest} ${name}\n`);
+  }
   return { sha256: Sha256.parse(createHash('sha256').update(lines.join('')).digest('hex')), base };
+}
+
+async function readWithMode(file: string): Promise<{ readonly bytes: Buffer; readonly mode: number }> {
+  return { bytes: await readFile(file), mode: (await stat(file)).mode };
 }
 
 /** `ARG BASE=centos:7.5.1804` + `FROM $BASE` is understood: a digest is pinned by changing the ARG. */

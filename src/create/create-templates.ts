@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import path from 'node:path';
-import { invalidError } from '../errors.js';
+import { BundleError, invalidError } from '../errors.js';
 import type { BundledComponent } from '../model/contents.js';
 import type { ManifestConfiguration } from '../model/declared.js';
 import { knownNames, MAX_TEMPLATE_BYTES, usesSecret } from '../model/declared.js';
@@ -8,6 +8,7 @@ import { textError } from '../model/document.js';
 import type { Manifest } from '../model/manifest.js';
 import type { TextProblem } from '../model/template.js';
 import { slotsOf, templateProblems } from '../model/template.js';
+import { readBounded, reasonOf } from './read-bounded.js';
 
 /** Component → its configuration as the bundle carries it. */
 export type Configurations = ReadonlyMap<string, NonNullable<BundledComponent['configuration']>>;
@@ -57,7 +58,7 @@ async function textOf(
   noSecret: string | undefined,
 ): Promise<string> {
   const file = path.join(folder, template);
-  const text = await readTemplate(file);
+  const text = await readTemplate(file, folder);
   const secrets = slotsOf(text)
     .filter(({ name }) => usesSecret(`{{${name}}}`, declared.values))
     .map(({ name, offset }) => ({ message: `"${name}" is a secret, but ${noSecret ?? ''}`, offset }));
@@ -73,20 +74,35 @@ async function textOf(
   return text;
 }
 
-async function readTemplate(file: string): Promise<string> {
-  const bytes = await readFile(file).catch((cause: unknown) => {
-    throw invalidError({
-      code: 'NO_TEMPLATE',
-      message: 'the template cannot be read',
-      where: file,
-      hint: `Template paths start at the manifest's folder. See: ls -l ${file}`,
-      cause,
-    });
+/** Its text goes into the bundle for everybody to read: a link may not bring in a file of somewhere else. */
+async function requireBelow(file: string, folder: string): Promise<void> {
+  const target = await realpath(file);
+  if (target.startsWith(path.join(await realpath(folder), path.sep))) return;
+  throw invalidError({
+    code: 'BAD_TEMPLATE',
+    message: `the template is a link to a file outside the manifest's folder: ${target}`,
+    where: file,
+    hint: `The bundle carries its text: copy it beside the manifest if that is meant: cp --remove-destination ${target} ${file}`,
   });
+}
+
+async function readTemplate(file: string, folder: string): Promise<string> {
+  const bytes = await requireBelow(file, folder)
+    .then(() => readBounded(file, MAX_TEMPLATE_BYTES))
+    .catch((cause: unknown) => {
+      if (cause instanceof BundleError) throw cause;
+      throw invalidError({
+        code: 'NO_TEMPLATE',
+        message: `the template cannot be read: ${reasonOf(cause)}`,
+        where: file,
+        hint: `Template paths start at the manifest's folder. See: ls -l ${file}`,
+        cause,
+      });
+    });
   if (bytes.length > MAX_TEMPLATE_BYTES)
     throw invalidError({
       code: 'BAD_TEMPLATE',
-      message: `the template has ${String(bytes.length)} bytes; at most ${String(MAX_TEMPLATE_BYTES)} are carried`,
+      message: `the template is too large: at most ${String(MAX_TEMPLATE_BYTES)} bytes are carried`,
       where: file,
       hint: 'A large file belongs into the source, installed by the build.',
     });

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import path from 'node:path';
-import { invalidError, stepError, usageError } from '../errors.js';
+import { BundleError, invalidError, stepError, usageError } from '../errors.js';
 import { formatContents, MAX_CONTENTS_BYTES } from '../model/contents.js';
 import type { Contents } from '../model/contents.js';
 import { member } from '../model/layout.js';
@@ -23,7 +23,7 @@ import { lockPathOf, readLock, writeLock } from './lockfile.js';
 import { markRun, unmarkRun } from './cache.js';
 import { readBounded, reasonOf } from './read-bounded.js';
 import type { WrittenFolder } from './pack-folder.js';
-import { readInstallSh, writeFolder } from './pack-folder.js';
+import { readInstallSh, requireFolder, writeFolder } from './pack-folder.js';
 import { collectRpms } from './rpms.js';
 import { collectRuntime } from './runtime.js';
 import { collectSources } from './sources.js';
@@ -113,9 +113,10 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   const key = await loadSigningKey(request.keyPath, await passphraseOf(request));
   const installSh = await readInstallSh(request.installShPath);
   const lockPath = lockPathOf(request.manifestPath);
-  const before = await readLock(lockPath);
+  const before = await readLock(lockPath, request.manifestPath);
   const plan = planLock(manifest, before, request.update);
   if (request.locked === true) requireUnchanged(before, plan, lockPath, request.manifestPath);
+  await requireFolder(request.out);
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
   const installer = await keepInstaller(request.installerPath, store);
@@ -196,7 +197,7 @@ async function lockWhole(request: LockRequest, rpmCollector: RpmCollector): Prom
   requireComponents(manifest, request.update);
   const lockPath = lockPathOf(request.manifestPath);
   // A lock that nobody can read is no reason to refuse a new one that keeps nothing of it.
-  const before = await readLock(lockPath).catch((error: unknown) => {
+  const before = await readLock(lockPath, request.manifestPath).catch((error: unknown) => {
     if (request.update === 'all') return undefined;
     throw error;
   });
@@ -289,6 +290,7 @@ async function collect(
   const manifestFolder = path.dirname(path.resolve(request.manifestPath));
   const common = {
     manifest,
+    manifestPath: request.manifestPath,
     store,
     cacheDir: request.cacheDir,
     env: request.env,
@@ -340,7 +342,10 @@ async function readManifest(file: string): Promise<Manifest> {
       code: 'NO_MANIFEST',
       message: `the manifest cannot be read: ${reasonOf(cause)}`,
       where: file,
-      hint: `See: ls -l ${file}`,
+      hint:
+        (cause as NodeJS.ErrnoException).code === 'ENOENT'
+          ? 'Check the path; to begin a new one: bundle init my-bundle'
+          : `Give the YAML file itself, readable to you; see: ls -ld ${file}`,
       cause,
     });
   });
@@ -354,12 +359,12 @@ async function passphraseOf({ passphraseFile }: CreateRequest): Promise<string |
 /** A copy in the store: what is described in bundle.json is then what is packed. */
 async function keepInstaller(file: string, store: Store): Promise<InstallerFile> {
   return store.put(createReadStream(file)).catch((cause: unknown) => {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+    if (cause instanceof BundleError) throw cause;
     throw usageError({
       code: 'NO_INSTALLER',
-      message: 'the companion installer is missing from this installation of airbundle',
+      message: `the companion installer of this installation of airbundle cannot be read: ${reasonOf(cause)}`,
       where: file,
-      hint: 'Install airbundle again.',
+      hint: 'Install airbundle again, in its clone: npm ci && npm install -g .',
       cause,
     });
   });

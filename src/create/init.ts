@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { usageError } from '../errors.js';
+import { unwritable } from './store.js';
 
 /** From the package to the new folder; a folder means all files in it. */
 const PARTS = [
@@ -40,10 +41,14 @@ export async function initFolder(packageFolder: string, folder: string): Promise
 
   for (const { from, to } of files) {
     const target = path.join(folder, to);
-    await mkdir(path.dirname(target), { recursive: true });
     let text = await readFile(from, 'utf8');
     if (to.endsWith('.yaml')) for (const [there, here] of MOVED) text = text.replaceAll(there, here);
-    await writeFile(target, text, { flag: 'wx' });
+    try {
+      await mkdir(path.dirname(target), { recursive: true });
+      await writeFile(target, text, { flag: 'wx' });
+    } catch (cause) {
+      throw unwritable(target, cause);
+    }
   }
   return files.map(({ to }) => to);
 }

@@ -146,16 +146,17 @@ const REASONS: readonly Reason[] = [
       problem(stepError, facts, {
         code: 'REPOSITORY_UNREACHABLE',
         message: `the container could not read the repository ${some(names, '')}`.trimEnd(),
-        hint: "Check its url in the manifest, the network of containers (AIRBUNDLE_ENGINE_NETWORK=host uses this machine's) and the proxy (http_proxy).",
+        hint: `Check its url in the manifest${tryAddress(facts)}, the network of containers (AIRBUNDLE_ENGINE_NETWORK=host uses this machine's) and the proxy (http_proxy).`,
       }),
   },
   {
-    when: failedWith(/GPG key|public key/i),
-    error: (facts) =>
+    when: failedWith(/GPG key|GPG check FAILED|public key/i),
+    names: /^Package (\S+\.rpm) is not signed|Public key for (\S+\.rpm) is not installed/gm,
+    error: (facts, names) =>
       problem(untrustedError, facts, {
         code: 'YUM_KEY_REFUSED',
-        message: 'yum refused a key or a signature',
-        hint: 'Compare the manifest\'s "keys" with those of its repositories.',
+        message: `yum refused the key or the signature of ${some(names, 'a package')}`,
+        hint: 'Compare the manifest\'s "keys" with those of its repositories; an unsigned package has to be signed first.',
       }),
   },
   {
@@ -185,6 +186,14 @@ function problem(
   given: { readonly code: string; readonly message: string; readonly hint: string },
 ): BundleError {
   return make({ ...given, where: 'yum in the collector container', details: lastWords(facts) });
+}
+
+/** What a person can try, where yum has named the address; not one that holds a password. */
+function tryAddress(facts: YumFacts): string {
+  const address = /https?:\/\/[^\s'"@]+?\/repodata\/repomd\.xml/.exec(
+    `${facts.stdout}\n${facts.stderr}`,
+  )?.[0];
+  return address === undefined ? '' : ` (curl -fI ${address})`;
 }
 
 function matches(text: string, pattern: RegExp | undefined): string[] {

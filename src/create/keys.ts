@@ -1,9 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { access, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { access, mkdir, open, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { refusedError, usageError } from '../errors.js';
+import { BundleError, refusedError, usageError } from '../errors.js';
 import { describeKey, fingerprint, isP256, keyId } from '../model/signature.js';
+import { ifThere, readBounded, reasonOf } from './read-bounded.js';
 import { unwritable } from './store.js';
 
 export interface KeygenRequest {
@@ -59,53 +60,80 @@ export async function keygen(request: KeygenRequest): Promise<KeygenResult> {
  * @throws BundleError exit 2: missing, of another type, wrong passphrase; exit 5: others may read it
  */
 export async function loadSigningKey(file: string, passphrase?: string): Promise<KeyObject> {
-  const found = await stat(file).catch(() => undefined);
-  if (found?.isFile() !== true)
-    throw usageError({
-      code: 'NO_KEY',
-      message: 'there is no such signing key',
-      where: file,
-      hint: 'Make one with: bundle keygen --out PREFIX',
-    });
-  if ((found.mode & 0o077) !== 0)
-    throw refusedError({
-      code: 'KEY_READABLE',
-      message: `others may read the signing key (mode ${(found.mode & 0o777).toString(8).padStart(4, '0')})`,
-      where: file,
-      hint: `If nobody else has had it: chmod 600 ${file}`,
-    });
-  const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
+  const { pem, mode } = await readKeyFile(file);
+  // What it is comes first: nobody has to protect a public key, or mend a file that is the wrong one.
+  requirePrivatePem(pem, file);
+  const encrypted = pem.includes('ENCRYPTED');
+  const open = (): KeyObject => requireP256(openKey(pem, file, passphrase, encrypted), file);
+  const readable = encrypted ? undefined : open();
+  requireOwnerOnly(mode, file);
+  return readable ?? open();
+}
+
+/** Hostile inputs: a key in PEM has a few hundred bytes. */
+const MAX_PEM_BYTES = 64 * 1024;
+
+async function readKeyFile(file: string): Promise<{ readonly pem: string; readonly mode: number }> {
+  try {
+    const found = await ifThere(stat(file));
+    if (found === undefined)
+      throw usageError({
+        code: 'NO_KEY',
+        message: 'there is no such signing key',
+        where: file,
+        hint: `Check the path, or make a key: bundle keygen --out ${prefixOf(file)}`,
+      });
+    const bytes = await readBounded(file, MAX_PEM_BYTES);
+    return { pem: bytes.toString('utf8'), mode: found.mode };
+  } catch (cause) {
+    if (cause instanceof BundleError) throw cause;
     throw usageError({
       code: 'KEY_UNREADABLE',
-      message: 'the signing key cannot be read',
+      message: `the signing key cannot be read: ${reasonOf(cause)}`,
       where: file,
-      hint: `See: ls -l ${file}`,
+      hint: `See whose it is, and give the .key.pem file that "bundle keygen" wrote: ls -l ${file}`,
       cause,
     });
+  }
+}
+
+/** What "bundle keygen --out" takes to write this file. */
+function prefixOf(file: string): string {
+  return file.replace(/(?:\.key)?\.pem$/, '');
+}
+
+function requireOwnerOnly(mode: number, file: string): void {
+  if ((mode & 0o077) === 0) return;
+  throw refusedError({
+    code: 'KEY_READABLE',
+    message: `others may read the signing key (mode ${(mode & 0o777).toString(8).padStart(4, '0')})`,
+    where: file,
+    hint: `If nobody else has had it: chmod 600 ${file}`,
   });
-  const key = parsePrivateKey(pem, file, passphrase);
-  if (!isP256(key))
-    throw usageError({
-      code: 'WRONG_KEY_TYPE',
-      message: `a P-256 key is wanted; this is ${describeKey(key)}`,
-      where: file,
-      hint: "EL7's openssl 1.0.2 has to verify the signature. Make a key with: bundle keygen --out PREFIX",
-    });
-  return key;
+}
+
+function requireP256(key: KeyObject, file: string): KeyObject {
+  if (isP256(key)) return key;
+  throw usageError({
+    code: 'WRONG_KEY_TYPE',
+    message: `a P-256 key is wanted; this is ${describeKey(key)}`,
+    where: file,
+    hint: "EL7's openssl 1.0.2 has to verify the signature. Make a key: bundle keygen --out keys/packager",
+  });
 }
 
 /** The first line of the file. @throws BundleError exit 2 */
 export async function readPassphrase(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+  const bytes = await readBounded(file, MAX_PEM_BYTES).catch((cause: unknown) => {
     throw usageError({
       code: 'NO_PASSPHRASE',
-      message: 'the passphrase file cannot be read',
+      message: `the passphrase file cannot be read: ${reasonOf(cause)}`,
       where: file,
       hint: `See: ls -l ${file}`,
       cause,
     });
   });
-  const line = (text.split('\n')[0] ?? '').replace(/\r$/, '');
+  const line = (bytes.toString('utf8').split('\n')[0] ?? '').replace(/\r$/, '');
   if (line === '')
     throw usageError({
       code: 'NO_PASSPHRASE',
@@ -121,23 +149,28 @@ export function publicKeyOf(key: KeyObject): KeyObject {
   return createPublicKey(key);
 }
 
-function parsePrivateKey(pem: string, where: string, passphrase: string | undefined): KeyObject {
-  if (!pem.includes('PRIVATE KEY-----'))
-    throw usageError({
-      code: 'WRONG_KEY_TYPE',
-      message: pem.includes('PUBLIC KEY-----')
-        ? 'this is a public key; signing takes the private one'
-        : 'this is not a private key in PEM',
-      where,
-      hint: 'Give the .key.pem file that "bundle keygen" wrote.',
-    });
-  const encrypted = pem.includes('ENCRYPTED');
+function requirePrivatePem(pem: string, where: string): void {
+  const what = pem.includes('BEGIN OPENSSH PRIVATE KEY-----')
+    ? 'this is a key of OpenSSH, not one for signatures'
+    : pem.includes('PUBLIC KEY-----')
+      ? 'this is a public key; signing takes the private one'
+      : 'this is not a private key in PEM';
+  if (pem.includes('PRIVATE KEY-----') && !pem.includes('BEGIN OPENSSH')) return;
+  throw usageError({
+    code: 'WRONG_KEY_TYPE',
+    message: pem.trim() === '' ? 'the file is empty' : what,
+    where,
+    hint: 'Give the .key.pem file that "bundle keygen" wrote.',
+  });
+}
+
+function openKey(pem: string, where: string, passphrase: string | undefined, encrypted: boolean): KeyObject {
   if (encrypted && passphrase === undefined)
     throw usageError({
       code: 'PASSPHRASE_NEEDED',
       message: 'the signing key has a passphrase',
       where,
-      hint: 'Give --passphrase-file FILE.',
+      hint: 'Write it on the first line of a file that only you can read (chmod 600), and add: --passphrase-file FILE',
     });
   try {
     return createPrivateKey(passphrase === undefined ? pem : { key: pem, passphrase });
@@ -146,7 +179,9 @@ function parsePrivateKey(pem: string, where: string, passphrase: string | undefi
       code: encrypted ? 'WRONG_PASSPHRASE' : 'KEY_UNREADABLE',
       message: encrypted ? 'the passphrase does not open the signing key' : 'the signing key is damaged',
       where,
-      hint: encrypted ? 'Check the first line of the passphrase file.' : 'Take it from its backup.',
+      hint: encrypted
+        ? 'Check the first line of the passphrase file: a blank at its end counts.'
+        : 'Take it from its backup.',
       cause,
     });
   }

@@ -5,6 +5,7 @@ import { usageError } from '../errors.js';
 import type { Lock } from '../model/lock.js';
 import { formatLock, parseLock } from '../model/lock.js';
 import { ownedName, removeAbandoned } from './owner.js';
+import { ifThere, reasonOf } from './read-bounded.js';
 import { unwritable } from './store.js';
 
 /** `tts-ha.yaml` → `tts-ha.lock.json`, beside it. */
@@ -12,22 +13,26 @@ export function lockPathOf(manifestPath: string): string {
   return `${manifestPath.replace(/\.ya?ml$/, '')}.lock.json`;
 }
 
-/** @throws BundleError exit 3 when it is there and is no lock */
-export async function readLock(file: string): Promise<Lock | undefined> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+/** The command that takes what the origins have now: everything, or one component. */
+export function updateCommand(manifestPath = 'MANIFEST', component?: string): string {
+  return ['bundle lock', manifestPath, '--update', ...(component === undefined ? [] : [component])].join(' ');
+}
+
+/**
+ * @param manifestPath whose lock it is, for what to do next
+ * @throws BundleError exit 3 when it is there and is no lock
+ */
+export async function readLock(file: string, manifestPath?: string): Promise<Lock | undefined> {
+  const text = await ifThere(readFile(file, 'utf8')).catch((cause: unknown) => {
     throw usageError({
       code: 'LOCK_UNREADABLE',
-      message: 'the lock cannot be read',
+      message: `the lock cannot be read: ${reasonOf(cause)}`,
       where: file,
       hint: `See: ls -l ${file}`,
       cause,
     });
-  }
-  return parseLock(text, file);
+  });
+  return text === undefined ? undefined : parseLock(text, file, manifestPath);
 }
 
 /** Whole or not at all: a temporary file beside it, then a rename. */

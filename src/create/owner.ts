@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { ifThere } from './read-bounded.js';
 
 /*
  * Whose is this container, or this temporary file? A process that was killed cannot clean up after
@@ -52,8 +53,9 @@ export async function removeAbandoned(folder: string, prefix: string, alone = fa
     const file = path.join(folder, name);
     const state = ownerState(name);
     if (state === 'alive' || (state === 'unknown' && !(alone && (await isOld(file))))) continue;
-    if (await restored(file)) continue;
-    await rm(file, { recursive: true, force: true });
+    // Another user's leftovers may be theirs to remove: no matter.
+    if (await restored(file).catch(() => true)) continue;
+    await rm(file, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
@@ -68,7 +70,7 @@ async function restored(file: string): Promise<boolean> {
   const at = OWNER.exec(name)?.index ?? 0;
   if (!name.endsWith('.old') || at < 3) return false;
   const place = path.join(path.dirname(file), name.slice(1, at - 1));
-  if ((await stat(place).catch(() => undefined)) !== undefined) return false;
+  if ((await ifThere(stat(place))) !== undefined) return false;
   await rename(file, place);
   return true;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { access, chmod, constants, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { refusedError, usageError } from '../errors.js';
 import type { Checksums } from '../model/checksums.js';
@@ -14,6 +14,7 @@ import { ownedName, removeAbandoned } from './owner.js';
 import type { PackRequest, Packed } from './pack.js';
 import { packedBytes, packTar } from './pack.js';
 import { signChecksums } from './sign.js';
+import { ifThere, reasonOf } from './read-bounded.js';
 import { unwritable } from './store.js';
 
 export interface FolderRequest {
@@ -56,7 +57,9 @@ export async function writeFolder(request: FolderRequest): Promise<WrittenFolder
     await mkdir(temporary, { mode: 0o755 }).catch((cause: unknown) => {
       throw unwritable(out, cause);
     });
-    await chmod(temporary, 0o755);
+    await chmod(temporary, 0o755).catch((cause: unknown) => {
+      throw unwritable(temporary, cause);
+    });
     const payload = await packTar({ ...request.payload, output: path.join(temporary, names.payload(stem)) });
     const checksums = formatChecksums({
       ...release,
@@ -91,7 +94,7 @@ interface Ready {
 
 async function publish(ready: Ready): Promise<WrittenFolder['state']> {
   const { temporary, folder, force } = ready;
-  if (!(await exists(folder))) {
+  if ((await lookAt(folder, stat(folder))) === undefined) {
     await rename(temporary, folder).catch((cause: unknown) => {
       throw unwritable(folder, cause);
     });
@@ -107,26 +110,33 @@ async function publish(ready: Ready): Promise<WrittenFolder['state']> {
       hint: 'A released version does not change: give the manifest a new "version:" and "sequence:". To replace a bundle that nobody has: --force',
     });
   const displaced = `${temporary}.old`;
-  await rename(folder, displaced);
+  await rename(folder, displaced).catch((cause: unknown) => {
+    throw unwritable(folder, cause);
+  });
   try {
     await rename(temporary, folder);
   } catch (cause) {
     await rename(displaced, folder);
     throw unwritable(folder, cause);
   }
-  await rm(displaced, { recursive: true, force: true });
+  await rm(displaced, { recursive: true, force: true }).catch((cause: unknown) => {
+    throw unwritable(displaced, cause);
+  });
   return 'replaced';
 }
 
 /** What differs between the folder that is there and the new one, in words; signatures aside. */
 async function firstDifference({ folder, stem, checksums }: Ready): Promise<string | undefined> {
-  const there = await readFile(path.join(folder, names.checksums(stem)), 'utf8').catch(() => undefined);
+  const file = path.join(folder, names.checksums(stem));
+  const there = await lookAt(file, readFile(file, 'utf8'));
   if (there === undefined) return `it has no ${names.checksums(stem)}`;
   if (there !== checksums) return `its ${names.checksums(stem)} differs`;
   for (const line of checksums.split('\n').slice(1, -1)) {
     const [sha256 = '', name = ''] = line.split('  ');
-    if ((await hashFile(path.join(folder, name)).catch(() => undefined)) !== sha256)
-      return `its ${name} is damaged`;
+    const member = path.join(folder, name);
+    const found = await lookAt(member, hashFile(member));
+    if (found === undefined) return `it has no ${name}`;
+    if (found !== sha256) return `its ${name} is damaged`;
   }
   return undefined;
 }
@@ -140,7 +150,7 @@ async function addSignature({
   key,
 }: Ready): Promise<'same' | 'signed'> {
   const file = path.join(folder, signature.name);
-  const there = await readFile(file).catch(() => undefined);
+  const there = await lookAt(file, readFile(file));
   if (there !== undefined && verifySignature(Buffer.from(checksums), there, publicKeyOf(key))) return 'same';
   await rename(path.join(temporary, signature.name), file).catch((cause: unknown) => {
     throw unwritable(file, cause);
@@ -149,8 +159,34 @@ async function addSignature({
   return 'signed';
 }
 
+/** @throws BundleError exit 5 for what is there and may not be looked at */
+async function lookAt<T>(file: string, work: Promise<T>): Promise<T | undefined> {
+  return ifThere(work).catch((cause: unknown) => {
+    throw refusedError({
+      code: 'FOLDER_DIFFERS',
+      message: `there is a bundle of this name already, and it cannot be compared: ${reasonOf(cause)}`,
+      where: file,
+      hint: `See: ls -l ${file}\nor choose another folder with --out.`,
+      cause,
+    });
+  });
+}
+
+/** What writeFolder would find wrong with it, before anything is fetched. Makes nothing. */
+export async function requireFolder(out: string): Promise<void> {
+  const folder = path.resolve(out);
+  await access(path.join(folder, path.sep), constants.W_OK | constants.X_OK).catch(async (cause: unknown) => {
+    const parent = path.dirname(folder);
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT' || parent === folder)
+      throw unwritable(folder, cause);
+    await requireFolder(parent);
+  });
+}
+
 async function requireRoom(out: string, neededBytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(out);
+  const { bavail, bsize } = await statfs(out).catch((cause: unknown) => {
+    throw unwritable(out, cause);
+  });
   if (bavail * bsize >= neededBytes) return;
   throw refusedError({
     code: 'NO_ROOM',
@@ -167,7 +203,7 @@ export async function readInstallSh(file: string): Promise<Buffer> {
       code: 'NO_INSTALLER',
       message: 'install.sh is missing from this installation of airbundle',
       where: file,
-      hint: 'Install airbundle again.',
+      hint: 'Install airbundle again, in its clone: npm ci && npm install -g .',
       cause,
     });
   });
@@ -190,11 +226,15 @@ export async function writeDurable(file: string, bytes: Uint8Array | string): Pr
 }
 
 async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
   try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+    const handle = await open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw unwritable(folder, cause);
   }
 }
 
@@ -207,11 +247,4 @@ async function hashFile(file: string): Promise<string> {
 
 function sha256Of(bytes: Uint8Array): Sha256 {
   return Sha256.parse(createHash('sha256').update(bytes).digest('hex'));
-}
-
-async function exists(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    () => false,
-  );
 }

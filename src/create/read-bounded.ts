@@ -26,6 +26,14 @@ export async function readBounded(file: string, limitBytes: number): Promise<Buf
   }
 }
 
+/** undefined when there is nothing of that name. What may not be looked at is not absent: that error stays. */
+export async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
+  return work.catch((cause: unknown) => {
+    if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw cause;
+  });
+}
+
 /** The words for a failed read. */
 export function reasonOf(cause: unknown): string {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';

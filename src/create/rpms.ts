@@ -20,6 +20,7 @@ import { judgeClosure, judgeRequested, judgeRpms, judgeYum, unknownPackages } fr
 import type { JudgedRpm } from './judge.js';
 import { MAX_KEY_BYTES, readPublicKey, requireFingerprint } from './openpgp.js';
 import type { PublicKey } from './openpgp.js';
+import { updateCommand } from './lockfile.js';
 import { readBounded, reasonOf } from './read-bounded.js';
 import type { Store } from './store.js';
 
@@ -27,6 +28,8 @@ export interface CollectRequest {
   readonly manifest: Manifest;
   /** What the manifest's paths are relative to. */
   readonly manifestDir: string;
+  /** As it was typed, for what to do next. */
+  readonly manifestPath?: string;
   /** With a lock exactly its RPMs are collected; without one, what the repositories have now. */
   readonly lock: Pick<Lock, 'rpms'> | undefined;
   /** Without a lock: RPMs of an older one, which stay where the new set is complete with them. */
@@ -132,9 +135,10 @@ export async function collectRpms(request: CollectRequest): Promise<Collected> {
           async (step) => {
             const facts = await examine(engine, container, store, { keys, rpms: candidates }, step);
             const rpms = judgeRpms(facts.rpms, keys);
+            // First: with a lock, what is missing is not yum's fault.
+            if (lock !== undefined) requireLocked(lock, rpms, request.manifestPath);
             judgeRequested(rpms, requested);
             judgeClosure(facts.closure);
-            if (lock !== undefined) requireLocked(lock, rpms);
             return withOrigin(rpms, candidates);
           },
           (rpms) => `${String(rpms.length)} RPMs`,
@@ -201,7 +205,7 @@ async function readKeyFile(file: string): Promise<Uint8Array> {
       code: 'KEY_FILE_MISSING',
       message: `a key of the manifest cannot be read: ${reasonOf(cause)}`,
       where: file,
-      hint: '"keys: - file:" is relative to the manifest.',
+      hint: `"keys: - file:" is relative to the manifest. See: ls -l ${file}`,
       cause,
     });
   });
@@ -318,9 +322,13 @@ async function obtainLocked(yum: Yum, lock: Pick<Lock, 'rpms'>): Promise<Candida
           step,
         );
         const gone = unknownPackages(result);
-        if (gone.length > 0) throw notReproduced([...new Set(gone)].map((name) => `missing: ${name}`));
+        if (gone.length > 0)
+          throw notReproduced(
+            [...new Set(gone)].map((name) => `missing: ${name}`),
+            yum.request.manifestPath,
+          );
         judgeYum(result);
-        requireLockedFiles(missing, atHand, result);
+        requireLockedFiles(missing, atHand, result, yum.request.manifestPath);
       },
     );
   }
@@ -332,6 +340,7 @@ function requireLockedFiles(
   missing: readonly LockedRpm[],
   atHand: readonly LockedRpm[],
   { downloads }: YumResult,
+  manifestPath: string | undefined,
 ): void {
   const known = new Set([...missing, ...atHand].map((rpm) => rpm.sha256));
   const arrived = new Map(downloads.map((download) => [download.name, download]));
@@ -344,11 +353,15 @@ function requireLockedFiles(
       : [`changed: ${formatNevra(rpm.nevra)}: ${rpm.sha256} in the lock, ${other.sha256} in the repository`];
   });
   for (const [name, { sha256 }] of arrived) if (!known.has(sha256)) differences.push(`added: ${name}`);
-  if (differences.length > 0) throw notReproduced(differences);
+  if (differences.length > 0) throw notReproduced(differences, manifestPath);
 }
 
 /** The lock names a package; its bytes must call themselves the same. */
-function requireLocked(lock: Pick<Lock, 'rpms'>, judged: readonly JudgedRpm[]): void {
+function requireLocked(
+  lock: Pick<Lock, 'rpms'>,
+  judged: readonly JudgedRpm[],
+  manifestPath: string | undefined,
+): void {
   const names = new Map(judged.map((rpm) => [rpm.sha256, formatNevra(rpm.nevra)]));
   const differences = lock.rpms.flatMap((rpm) => {
     const name = names.get(rpm.sha256);
@@ -356,15 +369,15 @@ function requireLocked(lock: Pick<Lock, 'rpms'>, judged: readonly JudgedRpm[]): 
       ? []
       : [`changed: ${formatNevra(rpm.nevra)} in the lock, ${name ?? 'nothing'} in the file`];
   });
-  if (differences.length > 0) throw notReproduced(differences);
+  if (differences.length > 0) throw notReproduced(differences, manifestPath);
 }
 
-function notReproduced(differences: readonly string[]): Error {
+function notReproduced(differences: readonly string[], manifestPath: string | undefined): Error {
   return untrustedError({
     code: 'LOCK_NOT_REPRODUCED',
     message: 'the repositories no longer give the RPMs that the lock names',
     details: [...differences].sort(byCodePoint),
-    hint: 'Use a repository that does not change (a vault or a snapshot); or take what they have now and read the diff of the lock: bundle lock MANIFEST --update',
+    hint: `Use a repository that does not change (a vault or a snapshot); or take what they have now and read the diff of the lock:\n${updateCommand(manifestPath)}`,
   });
 }
 

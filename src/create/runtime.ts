@@ -12,6 +12,7 @@ import type { Lock } from '../model/lock.js';
 import type { ManifestRuntime } from '../model/manifest.js';
 import type { Reporter, Step } from '../report.js';
 import { inStep } from '../report.js';
+import { updateCommand } from './lockfile.js';
 import { timeoutSecondsOf } from './timeout.js';
 import type { Store } from './store.js';
 import { scratchFolder } from './store.js';
@@ -25,6 +26,8 @@ export interface RuntimeRequest {
   readonly cacheDir: string;
   readonly env: Readonly<Record<string, string>>;
   readonly reporter: Reporter;
+  /** As it was typed, for what to do next. */
+  readonly manifestPath?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -62,7 +65,7 @@ export async function collectRuntime(request: RuntimeRequest): Promise<LockedRun
         code: 'RUNTIME_DIFFERS',
         message: `${named.origin} is not the binary that the lock pins`,
         details: [`locked sha256 ${lock.runtime.sha256}`, `now    sha256 ${kept.sha256}`],
-        hint: 'A released version never changes by itself: find out why. To take the new one: bundle lock MANIFEST --update',
+        hint: `A released version never changes by itself: find out why. To take the new one:\n${updateCommand(request.manifestPath)}`,
       });
     return { ...named, ...kept };
   });
@@ -200,7 +203,16 @@ async function extractOne(
     createReadStream(file),
     parser as unknown as NodeJS.WritableStream,
     ...(request.signal === undefined ? [] : [{ signal: request.signal }]),
-  );
+  ).catch((cause: unknown) => {
+    request.signal?.throwIfAborted();
+    throw invalidError({
+      code: 'NO_RUNTIME_FILE',
+      message: `${origin} is not a gzip tarball, so no ${wanted} can be taken from it`,
+      where: 'runtime: path',
+      hint: 'If the address is the binary itself, leave out "path:".',
+      cause,
+    });
+  });
   const [kept, ...more] = await Promise.all(found);
   if (kept !== undefined && more.length === 0) return kept;
   throw invalidError({

@@ -10,6 +10,7 @@ import { inStep } from '../report.js';
 import type { FetchedCommit, RemoteRef } from './git.js';
 import { exportCommit, fetchOne, inspectFetched, listRemote } from './git.js';
 import { allOrAbort } from './create-together.js';
+import { updateCommand } from './lockfile.js';
 import type { Store } from './store.js';
 import { scratchFolder } from './store.js';
 
@@ -17,6 +18,8 @@ export interface SourcesRequest {
   readonly manifest: Manifest;
   /** Relative repository paths start here. */
   readonly manifestFolder: string;
+  /** As it was typed, for what to do next. */
+  readonly manifestPath?: string;
   /** What must come out again, when there is a lock. */
   readonly lock: Pick<Lock, 'sources'> | undefined;
   readonly store: Store;
@@ -74,8 +77,9 @@ async function collectSource(
       },
     });
     const fetched = await inspectFetched(scratch, url, request);
-    mustBe(component, fetched, component.source.commit, 'the manifest');
-    mustBe(component, fetched, locked?.commit, 'the lock');
+    const update = updateCommand(request.manifestPath, component.name);
+    mustBe(component, fetched, component.source.commit);
+    mustBe(component, fetched, locked?.commit, update);
     for (const submodule of fetched.submodules)
       reporter.warn(`${component.name}: the submodule ${submodule} is not carried; its folder will be empty`);
 
@@ -110,7 +114,7 @@ async function collectSource(
       tree: fetched.tree,
       ...kept,
     };
-    if (locked !== undefined && locked.sha256 !== source.sha256) throw exportDiffers(locked, source);
+    if (locked !== undefined && locked.sha256 !== source.sha256) throw exportDiffers(locked, source, update);
     return source;
   } finally {
     await rm(scratch, { recursive: true, force: true });
@@ -162,32 +166,33 @@ function likely(ref: string, names: readonly string[]): string[] {
   return [...(near === undefined ? [] : [near]), ...alike].slice(0, 5);
 }
 
+/** @param update the command that takes another commit than the locked one; undefined when the manifest pins it */
 function mustBe(
   component: ManifestComponent,
   fetched: FetchedCommit,
   expected: GitObject | undefined,
-  by: string,
+  update?: string,
 ): void {
   if (expected === undefined || expected === fetched.commit) return;
   throw untrustedError({
     code: 'REF_MOVED',
-    message: `${component.name}: "${component.source.ref}" is not the commit that ${by} pins`,
+    message: `${component.name}: "${component.source.ref}" is not the commit that the ${update === undefined ? 'manifest' : 'lock'} pins`,
     where: component.source.git,
     details: [`pinned ${expected}`, `now    ${fetched.commit}`],
     hint:
-      by === 'the lock'
-        ? 'A tag never moves by itself: find out why. To take the new commit: bundle lock MANIFEST --update COMPONENT. To keep the old one, write it as "ref:".'
-        : 'A tag never moves by itself: find out why. To take the new commit, write it as "commit:".',
+      update === undefined
+        ? 'A tag never moves by itself: find out why. To take the new commit, write it as "commit:".'
+        : `A tag never moves by itself: find out why. To keep the old commit, write it as "ref:". To take the new one:\n${update}`,
   });
 }
 
-function exportDiffers(locked: LockedSource, source: LockedSource): Error {
+function exportDiffers(locked: LockedSource, source: LockedSource, update: string): Error {
   return untrustedError({
     code: 'EXPORT_DIFFERS',
     message: `${source.component}: the commit is the locked one, its exported tar is not`,
     where: source.url,
     details: [`locked sha256 ${locked.sha256}`, `now    sha256 ${source.sha256}`],
-    hint: 'Its .gitattributes may ask for something that changes (export-subst with a relative date), or this git writes tar differently. To take the new export: bundle lock MANIFEST --update COMPONENT',
+    hint: `Its .gitattributes may ask for something that changes (export-subst with a relative date), or this git writes tar differently. To take the new export:\n${update}`,
   });
 }
 

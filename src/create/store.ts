@@ -4,9 +4,11 @@ import { mkdir, mkdtemp, open, rename, rm, stat, utimes } from 'node:fs/promises
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { stepError, untrustedError } from '../errors.js';
+import type { BundleError } from '../errors.js';
+import { stepError, untrustedError, usageError } from '../errors.js';
 import { Sha256 } from '../model/grammar.js';
 import { ownedName, removeAbandoned } from './owner.js';
+import { ifThere, reasonOf } from './read-bounded.js';
 
 /** Everything that was fetched, under its SHA-256: RPMs, exported sources, the runtime. */
 export interface Store {
@@ -57,14 +59,18 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   return {
     path: pathOf,
     async has(sha256) {
-      return (await stat(pathOf(sha256)).catch(() => undefined))?.isFile() === true;
+      const found = await ifThere(stat(pathOf(sha256))).catch((cause: unknown) => {
+        throw cacheUnreadable(pathOf(sha256), cause);
+      });
+      return found?.isFile() === true;
     },
     async intact(sha256) {
       const file = pathOf(sha256);
       const hash = createHash('sha256');
       try {
         await pipeline(createReadStream(file, { highWaterMark: 1024 * 1024 }), hash);
-      } catch {
+      } catch (cause) {
+        if (isForbidden(cause)) throw cacheUnreadable(file, cause);
         return false;
       }
       return hash.digest('hex') === sha256;
@@ -87,12 +93,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         });
         const { sha256, sizeBytes } = await writeHashed(first, chunks, file, name);
         if (expected !== undefined && sha256 !== expected) throw wrongDigest(expected, sha256, sizeBytes);
-        await file.chmod(0o444);
-        await file.sync();
-        await file.close();
-        file = undefined;
-        await mkdir(path.dirname(pathOf(sha256)), { recursive: true });
-        await rename(name, pathOf(sha256));
+        try {
+          await file.chmod(0o444);
+          await file.sync();
+          await file.close();
+          file = undefined;
+          await mkdir(path.dirname(pathOf(sha256)), { recursive: true });
+          await rename(name, pathOf(sha256));
+        } catch (cause) {
+          throw unwritable(pathOf(sha256), cause);
+        }
         return { sha256, sizeBytes };
       } finally {
         // Not awaited: it would wait for a stream that stalls.
@@ -145,12 +155,32 @@ export function unwritable(file: string, cause: unknown): Error {
     ],
     EROFS: ['the file system is read-only', 'Choose another folder.'],
     EACCES: ['permission denied', 'Choose a folder that you may write to.'],
+    EPERM: ['the system does not permit it', `See: ls -ld ${file}; lsattr -d ${file}`],
+    EEXIST: ['a file is where a folder is wanted', 'Move it away, or choose another folder.'],
+    ENOTDIR: ['a part of the path is a file, not a folder', 'Choose another folder.'],
+    EISDIR: ['a folder is where a file is wanted', 'Move it away, or choose another folder.'],
+    ENAMETOOLONG: ['the name is too long', 'Choose a shorter path.'],
   };
   const [reason, hint] = reasons[code] ?? [
     cause instanceof Error ? cause.message : String(cause),
     'Check the disk, then run the command again.',
   ];
   return stepError({ code: 'CANNOT_WRITE', message: `cannot write: ${reason}`, where: file, hint, cause });
+}
+
+function isForbidden(cause: unknown): boolean {
+  return ['EACCES', 'EPERM'].includes((cause as NodeJS.ErrnoException).code ?? '');
+}
+
+/** Exit 2 for a cache that is there and may not be looked at. */
+export function cacheUnreadable(where: string, cause: unknown): BundleError {
+  return usageError({
+    code: 'CACHE_UNREADABLE',
+    message: `the cache cannot be read: ${(cause as NodeJS.ErrnoException).code === 'ENOTDIR' ? 'it is not a folder' : reasonOf(cause)}`,
+    where,
+    hint: `See whose it is: ls -ld ${where}\nor use a cache of your own: --cache FOLDER`,
+    cause,
+  });
 }
 
 function wrongDigest(expected: Sha256, actual: Sha256, sizeBytes: number): Error {

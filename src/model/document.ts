@@ -44,7 +44,7 @@ export function readDocument<T>(bytes: Uint8Array, file: string, schema: z.ZodTy
       code,
       message: 'the file is empty',
       where: `${file}:1:1`,
-      hint: 'Start from a shipped example: see manifests/ and docs/.',
+      hint: "Start from one that works, on the packager's machine: bundle init my-bundle",
     });
   }
   const parsed = schema.safeParse(valueOf(document, file, code), { reportInput: true });
@@ -57,7 +57,7 @@ function decodeUtf8(bytes: Uint8Array, file: string, code: string): string {
   if (bytes.length > MAX_DOCUMENT_BYTES) {
     throw invalidError({
       code,
-      message: `the file has ${String(bytes.length)} bytes; at most ${String(MAX_DOCUMENT_BYTES)} are read`,
+      message: `the file is too large: at most ${String(MAX_DOCUMENT_BYTES)} bytes are read`,
       where: file,
       hint: 'Check that this is the right file.',
     });
@@ -127,7 +127,25 @@ function wording(issue: z.core.$ZodIssue): string {
     return 'must be text: put it in quotes (YAML reads 7.10 as the number 7.1)';
   if ((issue.code === 'invalid_type' || issue.code === 'invalid_union') && issue.input === undefined)
     return 'is missing';
+  // What the schema has no words of its own for: zod's are a programmer's.
+  if (issue.code === 'invalid_type' && issue.message.startsWith('Invalid input'))
+    return `must be ${KINDS[issue.expected] ?? issue.expected}, not ${kindOf(issue.input)}`;
   return issue.message;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'keys with values',
+  record: 'keys with values',
+  array: 'a list',
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+};
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'empty';
+  return KINDS[Array.isArray(value) ? 'array' : typeof value] ?? typeof value;
 }
 
 function suggestion(key: string, known: readonly string[]): string {

@@ -69,8 +69,11 @@ export function requestOf(manifest: Manifest): Lock['requested'] {
   };
 }
 
-/** @throws BundleError exit 3 */
-export function parseLock(text: string, file: string): Lock {
+/**
+ * @param manifest the manifest that it belongs to, for what to do next
+ * @throws BundleError exit 3
+ */
+export function parseLock(text: string, file: string, manifest = 'MANIFEST'): Lock {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -79,7 +82,7 @@ export function parseLock(text: string, file: string): Lock {
       code: 'BAD_LOCK',
       message: `the lock is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
       where: file,
-      hint: `Take it from version control again, or make it anew: bundle lock MANIFEST --update`,
+      hint: `Take it from version control again, or make it anew: bundle lock ${manifest} --update`,
       cause,
     });
   }
@@ -90,7 +93,7 @@ export function parseLock(text: string, file: string): Lock {
     message: 'the lock does not have the form that this version writes',
     where: file,
     details: parsed.error.issues.slice(0, 10).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
-    hint: 'Take it from version control again, or make it anew: bundle lock MANIFEST --update',
+    hint: `Take it from version control again, or make it anew: bundle lock ${manifest} --update`,
   });
 }
 
