@@ -47,6 +47,7 @@ describe('readContext', () => {
       exit: 3,
     });
     await expect(readContext(folder)).rejects.toMatchObject({ code: 'BAD_COLLECTOR', exit: 3 });
+    await writeFile(path.join(folder, 'Dockerfile'), 'FROM centos\n');
     await symlink('/etc/hostname', path.join(folder, 'link'));
     await expect(readContext(folder)).rejects.toMatchObject({
       code: 'BAD_COLLECTOR',
