@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { Configuration } from '../configure/types.js';
-import { BundleError, EXIT, stepError, untrustedError } from '../errors.js';
+import { BundleError, EXIT, stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledRpm, Contents } from '../model/contents.js';
@@ -392,7 +392,7 @@ function digestOf(contents: Contents, path: string): string {
 
 function requireDigest(path: string, expected: string, actual: string): void {
   if (expected === actual) return;
-  throw untrustedError({
+  throw stepError({
     code: 'STAGE_CHANGED',
     message: `${path} changed since it was verified: SHA-256 is ${actual}, expected ${expected}`,
     where: target.stage,
