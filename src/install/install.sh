@@ -94,10 +94,10 @@ done
 [ -n "$sums" ] || fail 4 NO_BUNDLE "there is no .sha256 file in $folder" 'copy the whole folder again'
 stem=${sums%.sha256}
 
-no_stage() { fail 5 NO_STAGE "$state/stage could not be made" "see: df -h /var/lib $state; dmesg | tail"; }
-mkdir -p "$state/stage" || no_stage
-chmod 711 "$state" || no_stage
-chmod 700 "$state/stage" || no_stage
+no_stage() { fail 5 NO_STAGE "$state/stage could not be made" "see: df -h /var/lib $state; dmesg | tail" "${said-}"; }
+said=$(mkdir -p "$state/stage" 2>&1) || no_stage
+said=$(chmod 711 "$state" 2>&1) || no_stage
+said=$(chmod 700 "$state/stage" 2>&1) || no_stage
 # The process id in its name tells the program that this folder is in use.
 stage=$(mktemp -d "$state/stage/first.$$.XXXXXX") || no_stage
 trap 'rm -rf "$stage"' EXIT
@@ -105,7 +105,8 @@ trap 'echo "stopped; nothing was changed" >&2; exit 130' HUP INT TERM
 
 take() { # file, name in the stage
   if [ ! -f "$1" ] || [ -L "$1" ]; then fail 4 MISSING "$1 is missing, or is no plain file" 'copy the whole folder again'; fi
-  cp -- "$1" "$stage/$2" || fail 5 NO_ROOM "$1 could not be copied to $stage" "see: df -h $state"
+  said=$(cp -- "$1" "$stage/$2" 2>&1) ||
+    fail 5 NO_ROOM "$1 could not be copied to $stage" "make room (see: df -h $state), then run the same command again" "$said"
 }
 
 # The fingerprint is of the SPKI in DER; the signature file's name comes from the key, never from the folder.
