@@ -95,7 +95,12 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
 }
 
 function stopped(where: string): BundleError {
-  return stepError({ code: 'INTERRUPTED', message: 'stopped as asked', where });
+  return stepError({
+    code: 'INTERRUPTED',
+    message: 'stopped as asked',
+    where,
+    hint: 'To go on, run the same command again.',
+  });
 }
 
 function journalData(step: PlanStep): unknown {
@@ -335,7 +340,13 @@ async function undo(
   if (running !== undefined) problems.push(...(await restoreServices(host, running, before)));
   return {
     done: [
-      ...(restored.paths.length === 0 ? [] : [`${String(restored.paths.length)} files are as they were`]),
+      ...(restored.paths.length === 0
+        ? []
+        : [
+            restored.paths.length === 1
+              ? '1 file is as it was'
+              : `${String(restored.paths.length)} files are as they were`,
+          ]),
       ...(running !== undefined && problems.length === 0 ? ['services are as they were'] : []),
     ],
     problems,
