@@ -8,7 +8,6 @@ import type { Contents, Member } from '../model/contents.js';
 import { MAX_CONTENTS_BYTES, parseContents } from '../model/contents.js';
 import { BundlePath, Sha256 } from '../model/grammar.js';
 import { member } from '../model/layout.js';
-import { plain } from '../model/plain.js';
 import { BLOCK_BYTES, paddingBytes, parseUstarHeader, trailerBytes } from '../model/ustar.js';
 import type { Step } from '../report.js';
 
@@ -250,18 +249,10 @@ async function readHeader(reader: Reader, index: number): Promise<MemberHeader |
     !path.success ||
     (header.mode !== 0o644 && (header.mode !== 0o755 || notExecutable))
   )
-    throw reader.bad(
-      `member ${String(index + 1)}, "${plain(nameIn(block))}", has a header that airbundle does not write`,
-      at,
-    );
+    throw reader.bad(`member ${String(index + 1)} has a header that airbundle does not write`, at);
   if (index === 0 && (header.path !== member.contents || header.sizeBytes > MAX_CONTENTS_BYTES))
     throw reader.bad('bundle.json is not the first member', at);
   return { path: path.data, mode: header.mode, sizeBytes: header.sizeBytes };
-}
-
-/** What GNU tar would call it: for people. */
-function nameIn(block: Buffer): string {
-  return block.toString('latin1', 0, 100).replace(/\0.*$/s, '');
 }
 
 async function copyMember(
