@@ -118,15 +118,18 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
     runId: `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${String(process.pid)}`,
     interrupted: () => interrupted,
     confirm: async (plan, facts) => {
-      if (options.output === 'text')
-        process.stdout.write(
+      const isAsked = !dryRun && options.yes !== true;
+      // Nobody says yes to a plan that was not shown; with -o json, stdout is for the result alone.
+      const screen = options.output === 'text' ? process.stdout : process.stderr;
+      if (options.output === 'text' || isAsked)
+        screen.write(
           renderPlan(plan, facts, options.verbose === true)
             .split('\n')
             .map(printable)
             .join('\n'),
         );
-      if (dryRun || options.yes === true) return true;
-      if (process.stdin.isTTY && process.stdout.isTTY) return ask('Go on? [y/N] ');
+      if (!isAsked) return true;
+      if (process.stdin.isTTY && screen.isTTY) return ask('Go on? [y/N] ', screen);
       throw usageError({
         code: 'NO_TERMINAL',
         message: 'there is no terminal to ask on; nothing was changed',
@@ -164,9 +167,10 @@ function summary({ outcome, plan, receipt }: InstallResult): string {
     case 'declined':
       return 'nothing was changed';
     case 'planned':
-      return plan.steps.length === 0
+      if (plan.steps.length > 0) return 'this was the plan only; nothing was changed';
+      return receipt?.digest === plan.bundle.digest
         ? `${name}: nothing to do`
-        : 'this was the plan only; nothing was changed';
+        : `${name}: nothing to do, but to write down that it is installed`;
   }
 }
 
@@ -179,7 +183,7 @@ function requireRoot(): void {
   throw refusedError({
     code: 'NOT_ROOT',
     message: 'this has to be run as root',
-    hint: 'Run it again with sudo.',
+    hint: `sudo airbundle ${process.argv.slice(2).join(' ')}`,
   });
 }
 
@@ -192,8 +196,8 @@ function stopOnSignals(): void {
     });
 }
 
-function ask(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+function ask(question: string, screen: NodeJS.WritableStream): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: screen });
   return new Promise((resolve) => {
     terminal.on('close', () => {
       resolve(false);

@@ -59,6 +59,8 @@ export function localHost(): Host {
     const handle = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
       if (await fill(handle)) await settle(handle, temporary, path, options);
+    } catch (error) {
+      throw withPath(error, path);
     } finally {
       await handle.close();
       await fs.rm(temporary, { force: true });
@@ -276,6 +278,12 @@ function factsOf(stats: Awaited<ReturnType<typeof fs.lstat>>): FileFacts {
     gid: Number(stats.gid),
     sizeBytes: Number(stats.size),
   };
+}
+
+/** A write to an open file names no path in its error; which disk is full has to be told. */
+function withPath(error: unknown, path: string): unknown {
+  if (codeOf(error) === undefined || (error as NodeJS.ErrnoException).path !== undefined) return error;
+  return Object.assign(error as NodeJS.ErrnoException, { path });
 }
 
 function missing(error: unknown): undefined {

@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { Configuration } from '../configure/types.js';
-import { BundleError, EXIT, stepError, untrustedError } from '../errors.js';
+import { BundleError, EXIT, stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledRpm, Contents } from '../model/contents.js';
@@ -95,7 +95,12 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
 }
 
 function stopped(where: string): BundleError {
-  return stepError({ code: 'INTERRUPTED', message: 'stopped as asked', where });
+  return stepError({
+    code: 'INTERRUPTED',
+    message: 'stopped as asked',
+    where,
+    hint: 'To go on, run the same command again.',
+  });
 }
 
 function journalData(step: PlanStep): unknown {
@@ -335,7 +340,13 @@ async function undo(
   if (running !== undefined) problems.push(...(await restoreServices(host, running, before)));
   return {
     done: [
-      ...(restored.paths.length === 0 ? [] : [`${String(restored.paths.length)} files are as they were`]),
+      ...(restored.paths.length === 0
+        ? []
+        : [
+            restored.paths.length === 1
+              ? '1 file is as it was'
+              : `${String(restored.paths.length)} files are as they were`,
+          ]),
       ...(running !== undefined && problems.length === 0 ? ['services are as they were'] : []),
     ],
     problems,
@@ -392,7 +403,7 @@ function digestOf(contents: Contents, path: string): string {
 
 function requireDigest(path: string, expected: string, actual: string): void {
   if (expected === actual) return;
-  throw untrustedError({
+  throw stepError({
     code: 'STAGE_CHANGED',
     message: `${path} changed since it was verified: SHA-256 is ${actual}, expected ${expected}`,
     where: target.stage,

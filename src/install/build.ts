@@ -98,6 +98,7 @@ export async function buildComponent(
         code: 'INTERRUPTED',
         message: 'stopped as asked',
         where: `step build, component ${component.name}, ${argv.join(' ')}`,
+        hint: 'To go on, run the same command again.',
       });
     if (result.exitCode === 0) return;
     throw stepError({
@@ -172,7 +173,7 @@ export async function collect(
       message: `${component.name}: ${message}`,
       where: `step build, component ${component.name}, ${destdir}`,
       details: details.slice(0, 20),
-      hint: 'Nothing was moved. Declare it in the manifest (files, links or discard) and make a new bundle.',
+      hint: 'Nothing was moved. Send this to the packager: it has to be declared in the manifest (files, links or discard), or not made, in a new bundle.',
     });
   const entries = (await fastGlob('**', { ...GLOB, cwd: destdir })).sort();
   if (entries.length > MAX_ENTRIES) throw bad(`the build made more than ${String(MAX_ENTRIES)} files`);

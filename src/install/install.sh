@@ -22,14 +22,17 @@ state=/var/lib/airbundle
 trust=/etc/airbundle/trust
 command=/usr/sbin/airbundle
 
-fail() { # exit-code, code, message, next step
-  printf 'error[%s]: %s\n' "$2" "$3" >&2
-  [ -z "${4-}" ] || printf '  next: %s\n' "$4" >&2
+fail() { # exit-code, code, message, next step, evidence
+  {
+    printf 'error[%s]: %s\n' "$2" "$3"
+    [ -z "${5-}" ] || printf '%s\n' "$5" | sed 's/^/  | /'
+    printf '  next: %s\n' "$4"
+  } | tr -d '\000-\011\013-\037\177' >&2 # a name on the medium may hold what a terminal obeys
   exit "$1"
 }
 
 folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
-[ "$(id -u)" = 0 ] || fail 5 NOT_ROOT 'this has to be run as root' "sudo sh $0 …"
+[ "$(id -u)" = 0 ] || fail 5 NOT_ROOT 'this has to be run as root' "sudo sh $0 $*"
 
 trusted=
 for pem in "$trust"/*.pem; do
@@ -40,7 +43,7 @@ if [ -n "$trusted" ] && [ -x "$command" ]; then
 fi
 
 for tool in openssl sha256sum tar cp mktemp; do
-  command -v "$tool" >/dev/null 2>&1 || fail 5 TOOL_MISSING "$tool is not on this node" "install it, then run this again"
+  command -v "$tool" >/dev/null 2>&1 || fail 5 TOOL_MISSING "$tool is not on this node" "install it from this node's own repository or media: yum install /usr/bin/$tool"
 done
 
 # --key and --fingerprint are looked for, not taken away: the program checks both again.
@@ -74,42 +77,53 @@ if [ -z "$trusted" ]; then
     read -r fingerprint
     set -- "$@" --fingerprint "$fingerprint"
   fi
+  fingerprint=$(printf %s "$fingerprint" | tr -d ' :\t\n' | tr 'A-F' 'a-f')
+  case $fingerprint in *[!0-9a-f]*) digits=no ;; *) digits=${#fingerprint} ;; esac
+  [ "$digits" = 64 ] || fail 2 NO_FINGERPRINT "this is not a fingerprint: 64 hex digits are wanted (it has ${#fingerprint} characters)" \
+    'give it as the packager told you; quote it when it has spaces'
 fi
 
 # One X.sha256; a regular file, as everything that is copied.
 sums=
 for file in "$folder"/*.sha256; do
   [ -f "$file" ] || continue
-  [ -z "$sums" ] || fail 4 NO_BUNDLE "there is more than one .sha256 file in $folder"
+  [ -z "$sums" ] || fail 4 NO_BUNDLE "there is more than one .sha256 file in $folder" \
+    'give the folder that bundle create wrote, with its four files and no others'
   sums=${file##*/}
 done
 [ -n "$sums" ] || fail 4 NO_BUNDLE "there is no .sha256 file in $folder" 'copy the whole folder again'
 stem=${sums%.sha256}
 
-no_stage() { fail 5 NO_STAGE "$state/stage could not be made" "see: df -h $state; findmnt -T $state"; }
-mkdir -p "$state/stage" || no_stage
-chmod 711 "$state" || no_stage
-chmod 700 "$state/stage" || no_stage
+no_stage() { fail 5 NO_STAGE "$state/stage could not be made" "see: df -h /var/lib $state; dmesg | tail" "${said-}"; }
+said=$(mkdir -p "$state/stage" 2>&1) || no_stage
+said=$(chmod 711 "$state" 2>&1) || no_stage
+said=$(chmod 700 "$state/stage" 2>&1) || no_stage
 # The process id in its name tells the program that this folder is in use.
 stage=$(mktemp -d "$state/stage/first.$$.XXXXXX") || no_stage
 trap 'rm -rf "$stage"' EXIT
 trap 'echo "stopped; nothing was changed" >&2; exit 130' HUP INT TERM
 
 take() { # file, name in the stage
-  if [ ! -f "$1" ] || [ -L "$1" ]; then fail 4 MISSING "$1 is missing" 'copy the whole folder again'; fi
-  cp -- "$1" "$stage/$2" || fail 5 NO_ROOM "$1 could not be copied to $stage" "see: df -h $state"
+  if [ ! -f "$1" ] || [ -L "$1" ]; then fail 4 MISSING "$1 is missing, or is no plain file" 'copy the whole folder again'; fi
+  said=$(cp -- "$1" "$stage/$2" 2>&1) ||
+    fail 5 NO_ROOM "$1 could not be copied to $stage" "make room (see: df -h $state), then run the same command again" "$said"
 }
 
 # The fingerprint is of the SPKI in DER; the signature file's name comes from the key, never from the folder.
-verify() { # public key
-  digest=$(openssl pkey -pubin -in "$1" -outform DER 2>/dev/null | sha256sum | cut -d ' ' -f 1)
-  if [ -z "$trusted" ] && [ "$digest" != "$(printf %s "$fingerprint" | tr -d ' :' | tr 'A-F' 'a-f')" ]; then
+looked=
+verify() { # public key, its path for people
+  openssl pkey -pubin -in "$1" -outform DER -out "$stage/key.der" >/dev/null 2>&1 ||
+    fail 4 BAD_PUBLIC_KEY "$2 is not a public key in PEM" 'put the packager.pub.pem there that bundle keygen wrote'
+  digest=$(sha256sum <"$stage/key.der" | cut -d ' ' -f 1)
+  if [ -z "$trusted" ] && [ "$digest" != "$fingerprint" ]; then
     fail 4 WRONG_FINGERPRINT "the key has the fingerprint $digest, not the one that was given" \
       'do not go on: ask the packager which of the two is right'
   fi
   signature=$sums.$(printf %s "$digest" | cut -c 1-16).sig
+  looked="${looked:+$looked; }$folder/$signature: not there"
   [ -f "$folder/$signature" ] || return 1
   take "$folder/$signature" "$signature"
+  looked="${looked%: not there}: not a signature of $sums by this key"
   openssl dgst -sha256 -verify "$1" -signature "$stage/$signature" "$stage/$sums" >/dev/null 2>&1
 }
 
@@ -118,24 +132,26 @@ proved=
 if [ -z "$trusted" ]; then
   take "$key" key.pem
   set -- "$@" --key "$stage/key.pem"
-  if verify "$stage/key.pem"; then proved=yes; fi
+  if verify "$stage/key.pem" "$key"; then proved=yes; fi
 else
   for pem in "$trust"/*.pem; do
-    if verify "$pem"; then proved=yes && break; fi
+    if verify "$pem" "$pem"; then proved=yes && break; fi
   done
 fi
-[ -n "$proved" ] || fail 4 BAD_SIGNATURE "no trusted key has signed $sums" 'copy the folder again; ask the packager which key signed it'
+[ -n "$proved" ] || fail 4 BAD_SIGNATURE "no trusted key has signed $sums" \
+  'copy the whole folder again; ask the packager which key signed it' "$looked"
 
 take "$folder/$stem.tar" "$stem.tar"
 take "$folder/install.sh" install.sh
-(cd "$stage" && sha256sum --strict --quiet -c "$sums") >&2 ||
-  fail 4 BAD_CHECKSUM 'the copy is not what was signed' 'copy the folder again from its origin'
+said=$(cd "$stage" && sha256sum --strict --quiet -c "$sums" 2>&1) ||
+  fail 4 BAD_CHECKSUM "the copy of $folder is not what was signed" 'copy the whole folder again from its origin' "$said"
 
 mkdir "$stage/program"
-tar -x -f "$stage/$stem.tar" -C "$stage/program" runtime/node installer.cjs ||
-  fail 5 UNPACK "the program could not be unpacked in $stage" "see: df -h $state"
-"$stage/program/runtime/node" --version >/dev/null ||
-  fail 5 NOEXEC "programs cannot be run from $stage" "is it mounted noexec? see: findmnt -T $state"
+said=$(tar -x -f "$stage/$stem.tar" -C "$stage/program" runtime/node installer.cjs 2>&1) ||
+  fail 5 UNPACK "the program could not be unpacked in $stage" "see: df -h $state" "$said"
+said=$("$stage/program/runtime/node" --version 2>&1) ||
+  fail 5 NOEXEC "programs cannot be run from $state" \
+    "where this says noexec: findmnt -T $state; mount -o remount,exec \$(findmnt -n -o TARGET -T $state)" "$said"
 
 # From here on Ctrl-C is the program's: it undoes what it began, and its exit code is the answer.
 trap : HUP INT TERM

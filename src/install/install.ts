@@ -13,6 +13,7 @@ import { commit } from './commit.js';
 import type { Unsettled } from './journal.js';
 import { openJournal, readUnsettled } from './journal.js';
 import { keysFor } from './keys.js';
+import { busyError } from './lock-holder.js';
 import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
@@ -74,15 +75,11 @@ export async function install(host: Host, request: InstallRequest): Promise<Inst
 }
 
 async function installAlone(host: Host, request: InstallRequest): Promise<InstallResult> {
-  await prepare(host);
+  await prepare(host).catch((error: unknown) => {
+    throw systemError(error, 'preparing the installation, before any change', EXIT.refused);
+  });
   const lock = await host.lock(target.lock);
-  if (lock === undefined)
-    throw refusedError({
-      code: 'BUSY',
-      message: 'another airbundle is at work on this node',
-      where: target.lock,
-      hint: `Wait for it to end. Who it is: lslocks | grep airbundle`,
-    });
+  if (lock === undefined) throw await busyError(host, target.lock);
   const stage = join(target.stage, request.runId);
   try {
     await dropOldStages(host, request.directory);
@@ -133,16 +130,18 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   if (refusals.length > 0)
     throw refusedError({
       code: 'PLAN_REFUSED',
-      message: `this node is not fit for the bundle as it is; nothing was changed (${String(refusals.length)} reasons)`,
+      message: `this node is not fit for the bundle as it is; nothing was changed (${String(refusals.length)} ${refusals.length === 1 ? 'reason' : 'reasons'})`,
       where: `plan for ${final.node ?? 'this node'}`,
       details: refusals,
       hint: 'Mend these, or allow those that name a flag, and run the same command again.',
     });
-  if (final.steps.length > 0 && !(await request.confirm(final, facts)))
+  // A newer release that changes nothing else raises the sequence floor: the receipt is written all the same.
+  const isDone = final.steps.length === 0 && receipt?.digest === verified.digest;
+  if (!isDone && !(await request.confirm(final, facts)))
     return { outcome: 'declined', plan: final, receipt, warnings: [] };
 
   const journal = openJournal(host, request.runId);
-  if (final.steps.length > 0)
+  if (!isDone)
     await journal.record({
       event: 'begin',
       digest: verified.digest,
@@ -170,8 +169,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       .catch(() => undefined);
     throw error;
   });
-  if (final.steps.length === 0)
-    return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
+  if (isDone) return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
 
   const committed = await commit(host, {
     date: request.date(),

@@ -54,7 +54,10 @@ async function givenKey(host: Host, path: string, given: string | undefined): Pr
   if (wanted === undefined)
     throw usageError({
       code: 'NO_FINGERPRINT',
-      message: 'the fingerprint of the key is needed: 64 hex digits',
+      message:
+        given === undefined
+          ? 'the fingerprint of the key is needed: 64 hex digits'
+          : `this is not a fingerprint: 64 hex digits are wanted (it has ${String(given.replace(/[\s:]/g, '').length)} characters)`,
       hint: 'Add: --fingerprint F, as the packager told you by another way than the medium.',
     });
   if (wanted !== key.fingerprint)

@@ -21,10 +21,12 @@ export function nodeRefusals(request: NodeRequest): string[] {
   const { contents, facts, configuration } = request;
   const refusals: string[] = [];
   if (facts.arch !== contents.target.arch)
-    refusals.push(`this machine is ${facts.arch}, the bundle is for ${contents.target.arch}`);
+    refusals.push(
+      `this machine is ${facts.arch === '' ? 'of an unknown architecture (see: uname -m)' : facts.arch}, the bundle is for ${contents.target.arch}: take it to another node`,
+    );
   if (!['centos', 'rhel'].includes(facts.os.id) || !fits(facts.os.release, contents.target.releases))
     refusals.push(
-      `this is ${facts.os.name === '' ? 'an unknown system' : facts.os.name} (release ${facts.os.release}), the bundle is for EL ${contents.target.releases.join(', ')}`,
+      `this is ${facts.os.name === '' ? 'an unknown system' : facts.os.name} (release ${facts.os.release}), the bundle is for EL ${contents.target.releases.join(', ')}: take it to another node, or ask the packager for one whose target.releases holds this`,
     );
   for (const point of facts.noexec)
     refusals.push(

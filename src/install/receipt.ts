@@ -64,7 +64,8 @@ export async function readReceipt(host: Host): Promise<Receipt | undefined> {
       code: 'BAD_RECEIPT',
       message: 'the receipt of the last installation cannot be read',
       where: target.receipt,
-      hint: `It holds the sequence floor, so nothing goes on without it. Restore it from a backup of the node.`,
+      details: [cause instanceof z.ZodError ? (z.prettifyError(cause).split('\n')[0] ?? '') : String(cause)],
+      hint: `It holds the sequence floor, so nothing goes on without it. Restore it from a backup of the node: install -m 600 BACKUP${target.receipt} ${target.receipt}`,
       cause,
     });
   }

@@ -31,7 +31,7 @@ export async function readSite(host: Host, request: SiteRequest, contents: Conte
   if (request.site === undefined || request.node === undefined)
     throw usageError({
       code: 'NO_SITE',
-      message: `${configured.map((component) => component.name).join(' and ')} need a site file and the name of this node`,
+      message: `${configured.map((component) => component.name).join(' and ')} ${configured.length === 1 ? 'needs' : 'need'} a site file and the name of this node`,
       hint: 'Add: --site site.yaml --node NAME',
     });
   const bytes = await host.read(request.site);

@@ -4,12 +4,12 @@ import { target } from '../model/layout.js';
 
 /** What the kernel's answers mean for the person who must act; %s stands for the path. */
 const WORDS: Readonly<Record<string, { code: string; message: string; hint: string }>> = {
-  ENOSPC: { code: 'NO_ROOM', message: 'the disk is full', hint: 'Make room (see: df -h %s; df -i %s)' },
-  EDQUOT: { code: 'NO_ROOM', message: 'the disk quota is used up', hint: 'Make room (see: quota; df -h %s)' },
+  ENOSPC: { code: 'NO_ROOM', message: 'the disk is full', hint: 'Make room (see: df -h; df -i)' },
+  EDQUOT: { code: 'NO_ROOM', message: 'the disk quota is used up', hint: 'Make room (see: quota; df -h)' },
   EROFS: {
     code: 'READ_ONLY',
     message: 'the file system is read-only',
-    hint: 'See: findmnt -T %s; dmesg | tail',
+    hint: 'See: findmnt -O ro; dmesg | tail',
   },
   EACCES: {
     code: 'NO_ACCESS',

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { untrustedError, usageError } from '../errors.js';
+import { BundleError, untrustedError, usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import { target } from '../model/layout.js';
 import {
@@ -33,9 +33,26 @@ export async function trustStore(host: ReadHost): Promise<TrustedKey[]> {
   return Promise.all(
     names.map(async (name) => {
       const path = join(target.trust, name);
-      return readKey((await host.read(path))?.toString('utf8') ?? '', path);
+      const pem = (await host.read(path))?.toString('utf8') ?? '';
+      try {
+        return readKey(pem, path);
+      } catch (error) {
+        throw damagedTrust(error, path);
+      }
     }),
   );
+}
+
+/** The place is the node's own: nobody "gives" this key. */
+function damagedTrust(error: unknown, path: string): unknown {
+  if (!(error instanceof BundleError)) return error;
+  return untrustedError({
+    code: error.code,
+    message: `a trusted key of this node is damaged: ${error.message}`,
+    where: path,
+    hint: `Put the key back whose fingerprint the packager told you: install -m 644 packager.pub.pem ${path}`,
+    cause: error,
+  });
 }
 
 /**

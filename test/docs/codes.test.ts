@@ -20,12 +20,11 @@ const EXIT_OF: Readonly<Record<string, number>> = {
 
 /**
  * Where the exit code on the screen is another than the factory's, or is decided at run time.
- * STAGE_CHANGED is thrown inside a step, and apply.ts makes every failure of a step exit 6.
- * NO_ROOM is a refusal before the first step, and a failure in one (system-error.ts).
+ * NO_ROOM and READ_ONLY are a refusal before the first step, and a failure in one (system-error.ts).
  */
 const DECIDED_ELSEWHERE: Readonly<Record<string, readonly number[]>> = {
   NO_ROOM: [EXIT.refused, EXIT.stepFailed],
-  STAGE_CHANGED: [EXIT.stepFailed],
+  READ_ONLY: [EXIT.refused, EXIT.stepFailed],
   INTERNAL: [EXIT.internal],
   RPMS_REFUSED: [EXIT.untrusted, EXIT.refused],
 };

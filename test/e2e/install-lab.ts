@@ -124,6 +124,13 @@ function buildRpm(folder: string, given: RpmSpec): { file: string; nevra: Nevra 
   return { file, nevra: nevraOf(file) };
 }
 
+/** Prints everything that must be the same after a run that changed nothing. */
+export const FINGERPRINT = [
+  'rpm -qa | sort',
+  "find /etc /usr /opt -xdev -type f -printf '%p %m %u:%g %s %T@\\n' | sort",
+  "find /etc /usr /var/lib/airbundle -xdev ! -type f -printf '%p %m %u:%g %l\\n' | sort",
+].join('; ');
+
 /** One node and what an operator does on it. */
 export interface Operator {
   /** Root's shell; LC_ALL and the rest as `env` says. */
@@ -156,14 +163,7 @@ export function operator(lab: Lab, key: TestKey): Operator {
     first: (folder, extra = '-y') =>
       sh(`cd '${folder}' && sh install.sh --key ${DESK}/key.pem --fingerprint ${key.fingerprint} ${extra}`),
     async fingerprint() {
-      const found = await sh(
-        [
-          'rpm -qa | sort',
-          "find /etc /usr /opt -xdev -type f -printf '%p %m %u:%g %s %T@\\n' | sort",
-          "find /etc /usr /var/lib/airbundle -xdev ! -type f -printf '%p %m %u:%g %l\\n' | sort",
-        ].join('; '),
-      );
-      return found.stdout;
+      return (await sh(FINGERPRINT)).stdout;
     },
     async reset() {
       await sh(
