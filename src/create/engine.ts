@@ -8,6 +8,7 @@ import type { RunResult, Streaming } from '../host/process.js';
 import { readTar, writeTar } from './engine-tar.js';
 import type { FileIn, MemberOut } from './engine-tar.js';
 import { owner, ownerState } from './owner.js';
+import { timeoutSecondsOf } from './timeout.js';
 
 export type EngineName = 'docker' | 'podman';
 
@@ -31,7 +32,7 @@ export interface Engine {
   /** `docker ARGS`, run to its end; the caller judges. */
   command(
     args: readonly string[],
-    options?: { readonly onLine?: (line: string) => void },
+    options?: { readonly onLine?: (line: string) => void; readonly timeoutMs?: number },
   ): Promise<RunResult>;
 }
 
@@ -75,7 +76,10 @@ export async function findEngine(request: EngineRequest): Promise<Engine> {
   const refusals: BundleError[] = [];
   for (const name of names) {
     const engine = engineOf(name, request);
-    const answer = await engine.command(name === 'docker' ? ['version'] : ['info']);
+    // A DOCKER_HOST that takes the connection and says nothing would be waited for without end.
+    const answer = await engine.command(name === 'docker' ? ['version'] : ['info'], {
+      timeoutMs: timeoutSecondsOf(request.env) * 1000,
+    });
     throwIfAborted(engine);
     if (answer.exitCode === 0) return engine;
     refusals.push(refusal(name, answer));
@@ -99,7 +103,7 @@ function engineOf(name: EngineName, { env, signal }: EngineRequest): Engine {
       run([name, ...args], {
         env,
         ...(signal === undefined ? {} : { signal }),
-        ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
+        ...options,
       }),
   };
 }
