@@ -141,7 +141,7 @@ function collectOptions(command: Command): Command {
     .option(
       '--trust-http <component>',
       "take this component's commit over plain http (or git://) as it comes the first time, and lock it (can be repeated)",
-      (name: string, names: readonly string[] = []) => [...names, name],
+      (name: string, names: readonly string[] | undefined) => [...(names ?? []), name],
     );
 }
 

@@ -7,8 +7,9 @@ const CREDENTIALS =
 
 /** The text without user names and passwords in its addresses. */
 export function withoutCredentials(text: string): string {
-  return text.replace(CREDENTIALS, (_, web: string | undefined, other: string | undefined) =>
-    web === undefined ? `${other ?? ''}@` : web,
+  return text.replace(
+    CREDENTIALS,
+    (_, web: string | undefined, other: string | undefined) => web ?? `${other ?? ''}@`,
   );
 }
 

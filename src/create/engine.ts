@@ -123,8 +123,8 @@ function refusal(name: EngineName, answer: RunResult): BundleError {
     details,
     hint:
       name === 'docker'
-        ? 'Start it: sudo systemctl start docker (Linux), or start Docker Desktop (macOS, Windows); see also: docker version'
-        : 'Start it: podman machine start (macOS, Windows); see also: podman info',
+        ? 'Start it: sudo systemctl start docker (Linux), or start Docker Desktop (macOS, Windows). Is it elsewhere? Check DOCKER_HOST and: docker context ls'
+        : 'Start it: podman machine start (macOS, Windows); Is it elsewhere? Check CONTAINER_HOST and: podman system connection list',
   });
 }
 
@@ -183,7 +183,8 @@ async function createContainer(
   ways: Ways,
 ): Promise<Container> {
   const copied: (readonly FileIn[])[] = [];
-  let name = await createOne(engine, request, names, ways.arguments);
+  let tried = ways.arguments;
+  let name = await createOne(engine, request, names, tried);
   const copyIn = async (files: readonly FileIn[]): Promise<void> => {
     await copyInto(engine, name, files);
     copied.push(files);
@@ -217,12 +218,16 @@ async function createContainer(
         // The engine itself failed: the command never ran (125 to 127), and stderr is the engine's.
         if (ended.exitCode !== null && (ended.exitCode < 125 || ended.exitCode > 127)) return ended;
         const failed = engineFailed(engine, `run "${request.role}"`, ended);
-        const another = anotherWay(ways.arguments, ended);
-        if (another === undefined) throw failed;
-        ways.arguments = another.arguments;
-        ways.warn(`${engine.name} ${another.why}: trying ${another.arguments.join(' ')}`);
-        name = await createOne(engine, request, names, ways.arguments).catch((error: unknown) => {
-          throw another.arguments.includes('runc') && noSuchRuntime(error) ? failed : error;
+        // Another container may have found a way since this one was made.
+        if (tried === ways.arguments) {
+          const another = anotherWay(tried, ended);
+          if (another === undefined) throw failed;
+          ways.arguments = another.arguments;
+          ways.warn(`${engine.name} ${another.why}: trying ${another.arguments.join(' ')}`);
+        }
+        tried = ways.arguments;
+        name = await createOne(engine, request, names, tried).catch((error: unknown) => {
+          throw noSuchRuntime(error) ? failed : error;
         });
         for (const files of copied) await copyInto(engine, name, files);
       }
@@ -292,9 +297,10 @@ function anotherWay(
   return { arguments: [...tried, ...(withLimit ? RUNC : PROCESS_LIMIT)], why: 'may not raise limits here' };
 }
 
-/** podman: `default OCI runtime "runc" not found: invalid argument`. */
+/** podman: `default OCI runtime "runc" not found: invalid argument`; a remote one: `unknown flag: --runtime`. */
 function noSuchRuntime(error: unknown): boolean {
-  return error instanceof BundleError && /runtime "?runc"? not found/i.test(error.details.join('\n'));
+  const said = error instanceof BundleError ? error.details.join('\n') : '';
+  return /runtime "?runc"? not found|unknown flag: --runtime/i.test(said);
 }
 
 /** crun: "cgroups in hybrid mode not supported, drop all controllers from cgroupv2". */
@@ -361,9 +367,9 @@ export function engineFailed(engine: Engine, doing: string, result: RunResult): 
 
 function hintFor(engine: Engine, result: RunResult): string {
   if (refusesCgroups(result))
-    return 'crun cannot use the cgroups of this machine, and runc, which can, is not installed: apt-get install runc, or dnf install runc. Another runtime: AIRBUNDLE_ENGINE_ARGS="--runtime NAME"';
+    return 'crun cannot use the cgroups of this machine, and runc, which can, is not installed: apt-get install runc, or dnf install runc. Another runtime: AIRBUNDLE_ENGINE_ARGS="--runtime NAME". A remote podman is told where it runs: podman --runtime runc system service';
   if (/rlimit|ulimit/i.test(result.stderr))
-    return 'The engine may not set limits here. Try, with runc installed: AIRBUNDLE_ENGINE_ARGS="--runtime runc --ulimit nproc=1024:1024"';
+    return 'The engine may not set limits here. Try, with runc installed: AIRBUNDLE_ENGINE_ARGS="--runtime runc --ulimit nproc=1024:1024". A remote podman takes them from where it runs: containers.conf, default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]';
   return `See what the engine says: ${engine.name} info`;
 }
 

@@ -331,9 +331,9 @@ function saidByGit(result: RunResult): string[] {
 }
 
 function hintFor(result: RunResult, otherwise: string): string {
-  if (/Host key verification failed/.test(result.stderr))
+  if (result.stderr.includes('Host key verification failed'))
     return 'ssh does not know this host, or knows it with another key. Connect once by hand (ssh -T HOST), compare the fingerprint with one that you were told by another way, then run the command again.';
-  if (/Permission denied \(/.test(result.stderr))
+  if (result.stderr.includes('Permission denied ('))
     return 'ssh asks nothing here: put the key into an agent (ssh-add FILE), or name one without a passphrase in ~/.ssh/config. Try: ssh -T HOST';
   if (
     /could not read (?:Username|Password)|terminal prompts disabled|Authentication failed/.test(result.stderr)
