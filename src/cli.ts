@@ -28,6 +28,7 @@ interface CollectOptions extends CommonOptions {
   readonly engine?: 'docker' | 'podman';
   readonly image?: string;
   readonly cache?: string;
+  readonly trustHttp?: readonly string[];
 }
 
 interface CreateOptions extends CollectOptions {
@@ -136,7 +137,12 @@ function collectOptions(command: Command): Command {
       '--image <name>',
       "a collector image that is there already, instead of the manifest's (AIRBUNDLE_IMAGE)",
     )
-    .option('--cache <folder>', 'downloads, sources and packages between runs (AIRBUNDLE_CACHE)');
+    .option('--cache <folder>', 'downloads, sources and packages between runs (AIRBUNDLE_CACHE)')
+    .option(
+      '--trust-http <component>',
+      "take this component's commit over plain http (or git://) as it comes the first time, and lock it (can be repeated)",
+      (name: string, names: readonly string[] | undefined) => [...(names ?? []), name],
+    );
 }
 
 async function runInit(folder: string, options: CommonOptions): Promise<void> {
@@ -198,6 +204,7 @@ function collection(manifest: string, options: CollectOptions) {
     signal: stop.signal,
     ...(engine === undefined ? {} : { engine }),
     ...(image === undefined ? {} : { image }),
+    ...(options.trustHttp === undefined ? {} : { trustHttp: options.trustHttp }),
   };
 }
 

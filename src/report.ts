@@ -13,6 +13,8 @@ export interface ReporterOptions {
   readonly stream: { write(text: string): unknown; readonly isTTY?: boolean; readonly columns?: number };
   /** Milliseconds, monotonic. */
   readonly now: () => number;
+  /** Calls `work` again and again until the returned function is called; a timer of Node's, except in tests. */
+  readonly every?: (intervalMs: number, work: () => void) => () => void;
 }
 
 /** How far a step is; bytes or items. */
@@ -41,6 +43,10 @@ export interface Reporter {
 
 const PLAIN_INTERVAL_MS = 10_000;
 const LIVE_INTERVAL_MS = 120;
+/** Without a terminal: a step that has said nothing for so long is named again, then less and less often. */
+const SILENT_MS = 30_000;
+const MAX_SILENT_MS = 300_000;
+const LOOK_INTERVAL_MS = 1000;
 
 interface Running {
   readonly id: string;
@@ -49,6 +55,8 @@ interface Running {
   progress: Progress | undefined;
   note: string;
   saidMs: number;
+  /** How long it may say nothing more. */
+  silentMs: number;
 }
 
 /**
@@ -110,8 +118,23 @@ export function createReporter(options: ReporterOptions): Reporter {
   const event = (kind: string, fields: Record<string, unknown>): void => {
     stream.write(`${JSON.stringify({ time: new Date().toISOString(), kind, ...fields })}\n`);
   };
-  const timer = live ? setInterval(draw, LIVE_INTERVAL_MS) : undefined;
-  timer?.unref();
+  const sayStill = (): void => {
+    for (const entry of running) {
+      if (now() - entry.saidMs < entry.silentMs) continue;
+      entry.saidMs = now();
+      entry.silentMs = Math.min(entry.silentMs * 2, MAX_SILENT_MS);
+      const { id, title, progress, note } = entry;
+      const elapsedMs = Math.round(now() - entry.startedMs);
+      if (options.format === 'json') event('still', { id, title, ...progress, note, elapsedMs });
+      else line(`  … still: ${title}, ${state(entry, now())}`);
+    }
+  };
+  const every = options.every ?? everyUnref;
+  const stop = live
+    ? every(LIVE_INTERVAL_MS, draw)
+    : options.format === 'json' || !options.quiet
+      ? every(LOOK_INTERVAL_MS, sayStill)
+      : undefined;
 
   const say = (kind: 'info' | 'warn', text: string): void => {
     if (options.quiet && kind === 'info') return;
@@ -127,18 +150,22 @@ export function createReporter(options: ReporterOptions): Reporter {
       say('warn', text);
     },
     close: () => {
-      clearInterval(timer);
+      stop?.();
       erase();
       running.clear();
     },
     step(id, title) {
-      const entry: Running = { id, title, startedMs: now(), progress: undefined, note: '', saidMs: now() };
+      const entry: Running = {
+        ...{ id, title, startedMs: now(), progress: undefined, note: '' },
+        ...{ saidMs: now(), silentMs: SILENT_MS },
+      };
       running.add(entry);
       if (options.format === 'json') event('start', { id, title });
       else if (!options.quiet && !live) line(`  … ${title}`);
       const changed = (): void => {
         if (now() - entry.saidMs < PLAIN_INTERVAL_MS || live) return;
         entry.saidMs = now();
+        entry.silentMs = SILENT_MS;
         if (options.format === 'json') event('progress', { id, ...entry.progress, note: entry.note });
         else if (!options.quiet) line(`  … ${title}  ${state(entry, now())}`);
       };
@@ -171,6 +198,15 @@ export function createReporter(options: ReporterOptions): Reporter {
   };
 }
 
+/** Does not keep the process alive. */
+function everyUnref(intervalMs: number, work: () => void): () => void {
+  const timer = setInterval(work, intervalMs);
+  timer.unref();
+  return () => {
+    clearInterval(timer);
+  };
+}
+
 function state(entry: Running, nowMs: number): string {
   const elapsedMs = nowMs - entry.startedMs;
   const parts = [seconds(elapsedMs)];
@@ -200,9 +236,9 @@ export function formatBytes(bytes: number): string {
 }
 
 function seconds(ms: number): string {
-  return ms < 60_000
-    ? `${(ms / 1000).toFixed(1)} s`
-    : `${String(Math.floor(ms / 60_000))} min ${String(Math.round((ms % 60_000) / 1000))} s`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const whole = Math.round(ms / 1000);
+  return `${String(Math.floor(whole / 60))} min ${String(whole % 60)} s`;
 }
 
 function cut(text: string, width: number): string {

@@ -5,14 +5,31 @@ import { createReporter, formatBytes, inStep, printable } from '../src/report.js
 function recorder(format: 'text' | 'json', given: { isTTY?: boolean; quiet?: boolean } = {}) {
   const written: string[] = [];
   let nowMs = 0;
+  const timers = new Set<{ readonly intervalMs: number; dueMs: number; readonly work: () => void }>();
   const reporter = createReporter({
     format,
     quiet: given.quiet ?? false,
     color: false,
     now: () => nowMs,
+    every(intervalMs, work) {
+      const timer = { intervalMs, dueMs: nowMs + intervalMs, work };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
     stream: { write: (text) => written.push(text), isTTY: given.isTTY ?? false, columns: 60 },
   });
-  return { reporter, written, after: (ms: number) => (nowMs += ms) };
+  const after = (ms: number): void => {
+    const endMs = nowMs + ms;
+    for (;;) {
+      const [next] = [...timers].sort((a, b) => a.dueMs - b.dueMs);
+      if (next === undefined || next.dueMs > endMs) break;
+      nowMs = next.dueMs;
+      next.dueMs += next.intervalMs;
+      next.work();
+    }
+    nowMs = endMs;
+  };
+  return { reporter, written, after, timers };
 }
 
 describe('progress', () => {
@@ -28,6 +45,53 @@ describe('progress', () => {
       '  … build haproxy  11.0 s, CC b.o\n',
       '  ✓ build haproxy: 42 files  (11.0 s)\n',
     ]);
+  });
+
+  it('without a terminal names a silent step after 30 s, then less and less often, until it speaks', () => {
+    const { reporter, written, after } = recorder('text');
+    const step = reporter.step('source:haproxy', 'source of haproxy v2.3.21');
+    after(29_000);
+    expect(written.splice(0)).toEqual(['  … source of haproxy v2.3.21\n']);
+    after(691_000);
+    expect(written.splice(0)).toEqual([
+      '  … still: source of haproxy v2.3.21, 30.0 s\n',
+      '  … still: source of haproxy v2.3.21, 1 min 30 s\n',
+      '  … still: source of haproxy v2.3.21, 3 min 30 s\n',
+      '  … still: source of haproxy v2.3.21, 7 min 30 s\n',
+    ]);
+    step.progress({ done: 3, total: 86, unit: 'items' });
+    after(30_000);
+    expect(written.splice(0)).toEqual([
+      '  … source of haproxy v2.3.21  3 of 86, 12 min 0 s\n',
+      '  … still: source of haproxy v2.3.21, 3 of 86, 12 min 30 s\n',
+    ]);
+    step.done();
+    after(600_000);
+    expect(written).toEqual(['  ✓ source of haproxy v2.3.21  (12 min 30 s)\n']);
+  });
+
+  it('as NDJSON tells of a silent step too, and of each that is silent', () => {
+    const { reporter, written, after } = recorder('json');
+    reporter.step('a', 'one').note('waiting');
+    reporter.step('b', 'two');
+    after(30_000);
+    const events = written.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(events.slice(2)).toMatchObject([
+      { kind: 'still', id: 'a', title: 'one', note: 'waiting', elapsedMs: 30_000 },
+      { kind: 'still', id: 'b', title: 'two', note: '', elapsedMs: 30_000 },
+    ]);
+  });
+
+  it.each([
+    ['on a terminal', { isTTY: true }],
+    ['when quiet', { quiet: true }],
+  ])('%s says nothing about silence, and no timer is left after the end', (_, given) => {
+    const { reporter, written, after, timers } = recorder('text', given);
+    reporter.step('a', 'one');
+    after(120_000);
+    expect(written.join('')).not.toContain('still');
+    reporter.close();
+    expect(timers.size).toBe(0);
   });
 
   it('on a terminal is one live line a step, never wider than the screen, gone at the end', () => {

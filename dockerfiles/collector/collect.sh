@@ -27,6 +27,7 @@ yum "$@"
 rc=$?
 # Without the plugin's list nobody knows which of the seeds belong to the set: begin again without them.
 if [ "$rc" -eq 0 ] && [ -s /airbundle/seeds ] && [ ! -s /airbundle/chosen ]; then
+  echo 'airbundle: warning: yum did not say which packages it chose: those of the cache are downloaded again' >&2
   rm -rf /airbundle/rpms /airbundle/seeds
   mkdir /airbundle/rpms
   yum "$@"

@@ -6,6 +6,7 @@ import { lastLines } from '../host/process.js';
 import type { Sha256 } from '../model/grammar.js';
 import type { Manifest } from '../model/manifest.js';
 import type { Step } from '../report.js';
+import { withoutCredentials } from './credentials.js';
 import { engineFailed } from './engine.js';
 import type { Container, CreateContainer, Engine } from './engine.js';
 import { readText } from './engine-tar.js';
@@ -42,7 +43,7 @@ export interface YumRequest {
   readonly atHand: readonly Sha256[];
   /** What yum need not download again. */
   readonly memory: YumMemory;
-  /** A server that sends nothing for so long is given up; yum tries five times. */
+  /** How long servers may send next to nothing; yum tries several times, each for a quarter of it. */
   readonly timeoutSeconds: number;
 }
 
@@ -51,6 +52,8 @@ export interface YumResult extends YumFacts {
   readonly origins: readonly Origin[];
   /** How many of the downloads were seeds. */
   readonly reused: number;
+  /** What the scripts ask to be told to the packager. */
+  readonly warnings: readonly string[];
 }
 
 /** Facts about one RPM are small; more than this is not read. */
@@ -96,7 +99,7 @@ export async function runYum(
 
   const ended = await container.run((line) => {
     const count = /^\((\d+)\/(\d+)\): (\S+)/.exec(line);
-    if (count === null) step.note(line.slice(0, 100));
+    if (count === null) step.note(withoutCredentials(line).slice(0, 100));
     else {
       step.progress({ done: Number(count[1]), total: Number(count[2]), unit: 'items' });
       step.note(count[3] ?? '');
@@ -105,7 +108,7 @@ export async function runYum(
   const facts = { exitCode: ended.exitCode ?? -1, stdout: ended.stdout, stderr: ended.stderr };
   if (ended.exitCode !== 0) {
     await memory.forgetMetadata();
-    return { ...facts, files: [], downloads: [], origins: [], reused: 0 };
+    return { ...facts, files: [], downloads: [], origins: [], reused: 0, warnings: [] };
   }
 
   const files: string[] = [];
@@ -130,6 +133,7 @@ export async function runYum(
     downloads,
     origins: await readOrigins(container, request.repositories),
     reused: reused.length,
+    warnings: [...ended.stderr.matchAll(/^airbundle: warning: (.+)$/gm)].map(([, text = '']) => text),
   };
 }
 
@@ -187,7 +191,7 @@ export function yumArguments(packages: readonly string[]): string[] {
 export function yumConf(
   repositories: Manifest['repositories'],
   keys: readonly PublicKey[],
-  timeoutSeconds = 30,
+  timeoutSeconds = 120,
 ): string {
   const gpgkey = keys.map((key) => `file:///airbundle/${keyPath(key)}`).join(' ');
   return [
@@ -209,7 +213,9 @@ export function yumConf(
     'install_weak_deps=0',
     'strict=1',
     'retries=5',
-    `timeout=${String(timeoutSeconds)}`,
+    // Less than minrate bytes a second for so long ends a try; it is also the limit for connecting.
+    'minrate=1000',
+    `timeout=${String(Math.ceil(timeoutSeconds / 4))}`,
     '',
     ...repositories.flatMap(({ id, url }) => [
       `[${id}]`,

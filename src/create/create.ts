@@ -7,14 +7,15 @@ import { member } from '../model/layout.js';
 import { MAX_DOCUMENT_BYTES } from '../model/document.js';
 import type { Lock } from '../model/lock.js';
 import { formatLock, requestOf } from '../model/lock.js';
-import type { Manifest } from '../model/manifest.js';
-import { parseManifest } from '../model/manifest.js';
+import type { Manifest, ManifestComponent } from '../model/manifest.js';
+import { isPlain, parseManifest } from '../model/manifest.js';
 import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import { contentsOf, membersOf } from './create-contents.js';
 import type { InstallerFile } from './create-contents.js';
 import { readConfigurations } from './create-templates.js';
 import { allOrAbort } from './create-together.js';
+import { refuseCredentials, withoutCredentialsIn } from './credentials.js';
 import type { EngineName } from './engine.js';
 import { loadSigningKey, readPassphrase } from './keys.js';
 import type { LockPlan, Update } from './lock-plan.js';
@@ -42,6 +43,8 @@ export interface LockRequest {
   readonly signal?: AbortSignal;
   /** Resolved anew although the lock still fits. */
   readonly update?: Update;
+  /** Components whose first commit is taken over a plain connection (http, git) as it comes, and then locked. */
+  readonly trustHttp?: readonly string[];
 }
 
 export interface CreateRequest extends LockRequest {
@@ -108,12 +111,12 @@ export async function createBundle(
 async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): Promise<CreateResult> {
   const startedMs = performance.now();
   // What can be wrong on this machine is found before anything is fetched.
-  const manifest = await readManifest(request.manifestPath);
+  const lockPath = lockPathOf(request.manifestPath);
+  const before = await readLock(lockPath, request.manifestPath);
+  const manifest = await readManifest(request, before);
   const configurations = await readConfigurations(manifest, request.manifestPath);
   const key = await loadSigningKey(request.keyPath, await passphraseOf(request));
   const installSh = await readInstallSh(request.installShPath);
-  const lockPath = lockPathOf(request.manifestPath);
-  const before = await readLock(lockPath, request.manifestPath);
   const plan = planLock(manifest, before, request.update);
   if (request.locked === true) requireUnchanged(before, plan, lockPath, request.manifestPath);
   await requireFolder(request.out);
@@ -192,15 +195,15 @@ export async function lockManifest(
 
 async function lockWhole(request: LockRequest, rpmCollector: RpmCollector): Promise<LockResult> {
   const startedMs = performance.now();
-  const manifest = await readManifest(request.manifestPath);
-  await readConfigurations(manifest, request.manifestPath);
-  requireComponents(manifest, request.update);
   const lockPath = lockPathOf(request.manifestPath);
   // A lock that nobody can read is no reason to refuse a new one that keeps nothing of it.
   const before = await readLock(lockPath, request.manifestPath).catch((error: unknown) => {
     if (request.update === 'all') return undefined;
     throw error;
   });
+  const manifest = await readManifest(request, before);
+  await readConfigurations(manifest, request.manifestPath);
+  requireComponents(manifest, request.update);
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
   const plan = planLock(manifest, before, request.update);
@@ -260,7 +263,7 @@ async function interruptible<T>(request: LockRequest, work: () => Promise<T>): P
   try {
     return await work();
   } catch (error) {
-    if (request.signal?.aborted !== true) throw error;
+    if (request.signal?.aborted !== true) throw withoutCredentialsIn(error);
     throw stepError({
       code: 'INTERRUPTED',
       message: 'interrupted; containers and temporary files were removed',
@@ -310,7 +313,15 @@ async function collect(
         }),
       ),
     (signal) =>
-      timed(collectSources({ ...common, lock: { sources: [...plan.sources] }, manifestFolder, signal })),
+      timed(
+        collectSources({
+          ...common,
+          lock: { sources: [...plan.sources] },
+          manifestFolder,
+          signal,
+          ...(request.trustHttp === undefined ? {} : { trustHttp: request.trustHttp }),
+        }),
+      ),
     (signal) =>
       timed(
         collectRuntime({
@@ -336,7 +347,10 @@ async function collect(
   };
 }
 
-async function readManifest(file: string): Promise<Manifest> {
+async function readManifest(
+  { manifestPath: file, trustHttp = [], update = [], reporter }: LockRequest,
+  before: Lock | undefined,
+): Promise<Manifest> {
   const bytes = await readBounded(file, MAX_DOCUMENT_BYTES).catch((cause: unknown) => {
     throw usageError({
       code: 'NO_MANIFEST',
@@ -349,7 +363,26 @@ async function readManifest(file: string): Promise<Manifest> {
       cause,
     });
   });
-  return parseManifest(bytes, file);
+  const kept = ({ name, source }: ManifestComponent): boolean =>
+    update !== 'all' &&
+    !update.includes(name) &&
+    before?.sources.some(
+      ({ component, url, ref }) => component === name && url === source.git && ref === source.ref,
+    ) === true;
+  const manifest = parseManifest(
+    bytes,
+    file,
+    (component) => kept(component) || trustHttp.includes(component.name),
+  );
+  refuseCredentials(manifest);
+  requireComponents(manifest, trustHttp);
+  for (const component of manifest.components.filter(({ name }) => trustHttp.includes(name)))
+    reporter.warn(
+      isPlain(component.source) && component.source.commit === undefined && !kept(component)
+        ? `${component.name}: its commit is taken from ${component.source.git} as it comes, and then locked: compare it with one that you were told by another way`
+        : `${component.name}: --trust-http changes nothing: its commit is pinned, or its address is not plain http`,
+    );
+  return manifest;
 }
 
 async function passphraseOf({ passphraseFile }: CreateRequest): Promise<string | undefined> {

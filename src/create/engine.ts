@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { BundleError } from '../errors.js';
-import { refusedError, stepError } from '../errors.js';
+import { BundleError, refusedError, stepError } from '../errors.js';
 import { lastLines, outcome, run, stream } from '../host/process.js';
 import type { RunResult, Streaming } from '../host/process.js';
 import { readTar, writeTar } from './engine-tar.js';
 import type { FileIn, MemberOut } from './engine-tar.js';
 import { owner, ownerState } from './owner.js';
+import { timeoutSecondsOf } from './timeout.js';
 
 export type EngineName = 'docker' | 'podman';
 
@@ -31,7 +31,7 @@ export interface Engine {
   /** `docker ARGS`, run to its end; the caller judges. */
   command(
     args: readonly string[],
-    options?: { readonly onLine?: (line: string) => void },
+    options?: { readonly onLine?: (line: string) => void; readonly timeoutMs?: number },
   ): Promise<RunResult>;
 }
 
@@ -59,15 +59,10 @@ export type CreateContainer = (request: ContainerRequest) => Promise<Container>;
 const LABEL = 'airbundle.owner';
 /** EL7's yum and rpm close every possible file descriptor before they start a child (FACTS). */
 const LIMITS = ['--ulimit', 'nofile=1024:1024'];
-/**
- * An engine that may not raise limits fails at the start: podman asks for nproc by itself, and crun words
- * it so that only runc's way gets through. What worked is kept for the run.
- */
-const LIMIT_WAYS: readonly (readonly string[])[] = [
-  [],
-  ['--ulimit', 'nproc=1024:1024'],
-  ['--runtime', 'runc', '--ulimit', 'nproc=1024:1024'],
-];
+/** podman asks for a limit of processes by itself, which an engine that may not raise limits refuses. */
+const PROCESS_LIMIT = ['--ulimit', 'nproc=1024:1024'];
+/** podman's crun refuses some machines (limits, hybrid cgroups) on which its runc works. */
+const RUNC = ['--runtime', 'runc'];
 
 /** @throws BundleError exit 5: ENGINE_MISSING, ENGINE_NOT_RUNNING, ENGINE_PERMISSION */
 export async function findEngine(request: EngineRequest): Promise<Engine> {
@@ -75,7 +70,10 @@ export async function findEngine(request: EngineRequest): Promise<Engine> {
   const refusals: BundleError[] = [];
   for (const name of names) {
     const engine = engineOf(name, request);
-    const answer = await engine.command(name === 'docker' ? ['version'] : ['info']);
+    // A DOCKER_HOST that takes the connection and says nothing would be waited for without end.
+    const answer = await engine.command(name === 'docker' ? ['version'] : ['info'], {
+      timeoutMs: timeoutSecondsOf(request.env) * 1000,
+    });
     throwIfAborted(engine);
     if (answer.exitCode === 0) return engine;
     refusals.push(refusal(name, answer));
@@ -99,7 +97,7 @@ function engineOf(name: EngineName, { env, signal }: EngineRequest): Engine {
       run([name, ...args], {
         env,
         ...(signal === undefined ? {} : { signal }),
-        ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
+        ...options,
       }),
   };
 }
@@ -125,8 +123,8 @@ function refusal(name: EngineName, answer: RunResult): BundleError {
     details,
     hint:
       name === 'docker'
-        ? 'Start it: sudo systemctl start docker (Linux), or start Docker Desktop (macOS, Windows); see also: docker version'
-        : 'Start it: podman machine start (macOS, Windows); see also: podman info',
+        ? 'Start it: sudo systemctl start docker (Linux), or start Docker Desktop (macOS, Windows). Is it elsewhere? Check DOCKER_HOST and: docker context ls'
+        : 'Start it: podman machine start (macOS, Windows); Is it elsewhere? Check CONTAINER_HOST and: podman system connection list',
   });
 }
 
@@ -138,11 +136,11 @@ export async function withContainers<T>(
 ): Promise<T> {
   await removeDeadRuns(engine);
   const names: string[] = [];
-  const limits: Limits = { way: 0, warn };
+  const ways: Ways = { arguments: [], warn };
   try {
     return await work(async (request) => {
       throwIfAborted(engine);
-      return createContainer(engine, request, names, limits);
+      return createContainer(engine, request, names, ways);
     });
   } finally {
     // Not through engine.command: that one ends with the signal, and this is what the signal asks for.
@@ -172,9 +170,9 @@ async function removeDeadRuns(engine: Engine): Promise<void> {
     await run([engine.name, 'rm', '-f', '-v', ...dead], { env: engine.env, detached: true });
 }
 
-interface Limits {
-  /** Index into LIMIT_WAYS. */
-  way: number;
+/** How this engine makes containers that start; what worked is kept for the run. */
+interface Ways {
+  arguments: readonly string[];
   readonly warn: (text: string) => void;
 }
 
@@ -182,10 +180,11 @@ async function createContainer(
   engine: Engine,
   request: ContainerRequest,
   names: string[],
-  limits: Limits,
+  ways: Ways,
 ): Promise<Container> {
   const copied: (readonly FileIn[])[] = [];
-  let name = await createOne(engine, request, names, limits);
+  let tried = ways.arguments;
+  let name = await createOne(engine, request, names, tried);
   const copyIn = async (files: readonly FileIn[]): Promise<void> => {
     await copyInto(engine, name, files);
     copied.push(files);
@@ -218,13 +217,18 @@ async function createContainer(
         throwIfAborted(engine);
         // The engine itself failed: the command never ran (125 to 127), and stderr is the engine's.
         if (ended.exitCode !== null && (ended.exitCode < 125 || ended.exitCode > 127)) return ended;
-        if (!refusesLimits(ended) || limits.way + 1 >= LIMIT_WAYS.length)
-          throw engineFailed(engine, `run "${request.role}"`, ended);
-        limits.way += 1;
-        limits.warn(
-          `${engine.name} may not raise limits here: trying ${(LIMIT_WAYS[limits.way] ?? []).join(' ')}`,
-        );
-        name = await createOne(engine, request, names, limits);
+        const failed = engineFailed(engine, `run "${request.role}"`, ended);
+        // Another container may have found a way since this one was made.
+        if (tried === ways.arguments) {
+          const another = anotherWay(tried, ended);
+          if (another === undefined) throw failed;
+          ways.arguments = another.arguments;
+          ways.warn(`${engine.name} ${another.why}: trying ${another.arguments.join(' ')}`);
+        }
+        tried = ways.arguments;
+        name = await createOne(engine, request, names, tried).catch((error: unknown) => {
+          throw noSuchRuntime(error) ? failed : error;
+        });
         for (const files of copied) await copyInto(engine, name, files);
       }
     },
@@ -235,7 +239,7 @@ async function createOne(
   engine: Engine,
   request: ContainerRequest,
   names: string[],
-  { way }: Limits,
+  ways: readonly string[],
 ): Promise<string> {
   const { env } = engine;
   const [file, ...args] = request.command;
@@ -248,7 +252,7 @@ async function createOne(
       engine.name,
       ...['create', '--name', name, '--label', `${LABEL}=${owner}`, '--user', '0:0', '--workdir', '/'],
       ...LIMITS,
-      ...(LIMIT_WAYS[way] ?? []),
+      ...ways,
       ...(network === undefined || network === '' ? [] : ['--network', network]),
       ...(request.network ? proxyArguments(env, network) : []),
       ...['--security-opt', 'no-new-privileges', '--entrypoint', file],
@@ -275,6 +279,33 @@ async function copyInto(engine: Engine, name: string, files: readonly FileIn[]):
     if (ended.exitCode !== 0) throw copyFailed(engine, 'into', ended);
     if (sent !== undefined) throw sent as Error;
   });
+}
+
+/** What might help where a container did not start; undefined when nothing more is known. */
+function anotherWay(
+  tried: readonly string[],
+  ended: RunResult,
+): { readonly arguments: readonly string[]; readonly why: string } | undefined {
+  const withRunc = tried.includes('runc');
+  const withLimit = tried.includes('nproc=1024:1024');
+  if (refusesCgroups(ended) && !withRunc)
+    return {
+      arguments: [...tried, ...RUNC],
+      why: "has a runtime, crun, that refuses this machine's cgroups",
+    };
+  if (!refusesLimits(ended) || (withRunc && withLimit)) return undefined;
+  return { arguments: [...tried, ...(withLimit ? RUNC : PROCESS_LIMIT)], why: 'may not raise limits here' };
+}
+
+/** podman: `default OCI runtime "runc" not found: invalid argument`; a remote one: `unknown flag: --runtime`. */
+function noSuchRuntime(error: unknown): boolean {
+  const said = error instanceof BundleError ? error.details.join('\n') : '';
+  return /runtime "?runc"? not found|unknown flag: --runtime/i.test(said);
+}
+
+/** crun: "cgroups in hybrid mode not supported, drop all controllers from cgroupv2". */
+function refusesCgroups(ended: RunResult): boolean {
+  return /crun: .*cgroup/i.test(ended.stderr);
 }
 
 /** runc: "error setting rlimit type 6: operation not permitted"; crun: "setrlimit `RLIMIT_NPROC`: Operation not permitted". */
@@ -330,10 +361,16 @@ export function engineFailed(engine: Engine, doing: string, result: RunResult): 
     code: 'ENGINE_FAILED',
     message: `${engine.name} could not ${doing}: it ${outcome(result)}`,
     details: lastLines(result),
-    hint: /rlimit|ulimit/i.test(result.stderr)
-      ? 'The engine may not set limits here. Try: AIRBUNDLE_ENGINE_ARGS="--runtime runc --ulimit nproc=1024:1024"'
-      : `See what the engine says: ${engine.name} info`,
+    hint: hintFor(engine, result),
   });
+}
+
+function hintFor(engine: Engine, result: RunResult): string {
+  if (refusesCgroups(result))
+    return 'crun cannot use the cgroups of this machine, and runc, which can, is not installed: apt-get install runc, or dnf install runc. Another runtime: AIRBUNDLE_ENGINE_ARGS="--runtime NAME". A remote podman is told where it runs: podman --runtime runc system service';
+  if (/rlimit|ulimit/i.test(result.stderr))
+    return 'The engine may not set limits here. Try, with runc installed: AIRBUNDLE_ENGINE_ARGS="--runtime runc --ulimit nproc=1024:1024". A remote podman takes them from where it runs: containers.conf, default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]';
+  return `See what the engine says: ${engine.name} info`;
 }
 
 function copyFailed(

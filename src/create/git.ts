@@ -2,10 +2,17 @@ import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { refusedError, stepError, untrustedError } from '../errors.js';
-import type { Argv, RunResult, Streaming } from '../host/process.js';
+import type { Argv, RunOptions, RunResult, Streaming } from '../host/process.js';
 import { lastLines, outcome, run, stream } from '../host/process.js';
 import { GitObject } from '../model/grammar.js';
-import { timeoutSecondsOf } from './timeout.js';
+import { withoutCredentials } from './credentials.js';
+import {
+  folderBytes,
+  LEAST_BYTES_PER_SECOND,
+  stalledError,
+  timeoutSecondsOf,
+  whileMoving,
+} from './timeout.js';
 
 /*
  * git, in two roles with two environments.
@@ -23,6 +30,9 @@ type Env = Readonly<Record<string, string>>;
 export interface GitContext {
   readonly env: Env;
   readonly signal?: AbortSignal;
+  /** The manifest or the lock pins the commit, or the packager accepts what comes: plain http and git:// may be used. */
+  readonly plainAccepted?: boolean;
+  readonly onNote?: (text: string) => void;
 }
 
 /** A ref of a remote, and the object that it names (a tag object for an annotated tag). */
@@ -31,19 +41,22 @@ export interface RemoteRef {
   readonly object: string;
 }
 
-/** The packager's environment, without what would point git at another repository. */
-export function transportEnv(env: Env): Env {
+/**
+ * The packager's environment, without what would point git at another repository. Nothing is asked: there
+ * is nobody to answer.
+ */
+export function transportEnv(env: Env, plainAccepted = false): Env {
   const mine =
     /^GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_.*|PROXY_.*|HTTP_.*|ASKPASS|CONFIG_.*|CURL_.*|TRACE.*)$/;
   const kept = Object.entries(env).filter(([name]) => !name.startsWith('GIT_') || mine.test(name));
   return {
-    // Over http, less than this many bytes a second for so long is given up; ssh has its own keepalive.
-    GIT_HTTP_LOW_SPEED_LIMIT: '100',
+    GIT_HTTP_LOW_SPEED_LIMIT: String(LEAST_BYTES_PER_SECOND),
     GIT_HTTP_LOW_SPEED_TIME: String(timeoutSecondsOf(env)),
     ...Object.fromEntries(kept),
     LC_ALL: 'C',
     GIT_TERMINAL_PROMPT: '0',
-    GIT_ALLOW_PROTOCOL: 'http:https:ssh:git:file',
+    // Also for a redirect, and for what the packager's own configuration puts in an address's place.
+    GIT_ALLOW_PROTOCOL: plainAccepted ? 'https:ssh:file:http:git' : 'https:ssh:file',
   };
 }
 
@@ -74,15 +87,15 @@ const ISOLATED = [
 /** The one name in a scratch repository; removed before the export. */
 const WANTED = 'refs/airbundle/wanted';
 
-/** Branches and tags of a remote. @throws BundleError exit 6 when it cannot be reached */
+/** Branches and tags of a remote. @throws BundleError exit 6 when it cannot be reached, or stalls */
 export async function listRemote(url: string, context: GitContext): Promise<RemoteRef[]> {
-  const result = await git(['ls-remote', '--heads', '--tags', '--', url], transportEnv(context.env), context);
+  const result = await reach(url, ['ls-remote', '--heads', '--tags', '--', url], context);
   if (result.exitCode !== 0)
     throw stepError({
       code: 'GIT_UNREACHABLE',
       message: `git cannot read ${url}: it ${outcome(result)}`,
-      details: lastLines(result, 8),
-      hint: `Check the address and the network, for example: git ls-remote ${url}`,
+      details: saidByGit(result),
+      hint: hintFor(result, `Check the address and the network, for example: git ls-remote ${url}`),
     });
   return result.stdout.split('\n').flatMap((line) => {
     const [object, name] = line.split('\t');
@@ -105,7 +118,7 @@ export async function fetchOne(
   context: GitContext & { readonly onFull: () => void },
 ): Promise<void> {
   await mustRun(['init', '--quiet', '--bare', '--template=', '--', scratch], context);
-  const alone = await git(shallowFetch(scratch, url, wanted), transportEnv(context.env), context);
+  const alone = await reach(url, shallowFetch(scratch, url, wanted), context, scratch);
   if (alone.exitCode === 0) return;
   context.signal?.throwIfAborted();
 
@@ -117,22 +130,23 @@ export async function fetchOne(
   if ((await transplant()).exitCode === 0) return;
 
   context.onFull();
-  const full = await git(
+  const full = await reach(
+    url,
     [
       '--git-dir',
       mirror,
       '-c',
       'gc.auto=0',
       'fetch',
-      '--quiet',
+      '--progress',
       '--no-tags',
       '--',
       url,
       '+refs/heads/*:refs/heads/*',
       '+refs/tags/*:refs/tags/*',
     ],
-    transportEnv(context.env),
     context,
+    mirror,
   );
   // A failure may be another process that fetches into the same mirror: what counts is that the commit is there.
   if ((await transplant()).exitCode === 0) return;
@@ -140,10 +154,13 @@ export async function fetchOne(
   throw stepError({
     code: 'GIT_FETCH_FAILED',
     message: `git cannot fetch ${wanted} from ${url}: it ${outcome(failed)}`,
-    details: lastLines(failed, 8),
-    hint: /^[0-9a-f]{40}$/.test(wanted)
-      ? 'The commit must be part of a branch or tag of that repository.'
-      : 'Run the command again; if it stays, try: git clone with the same address.',
+    details: saidByGit(failed),
+    hint: hintFor(
+      failed,
+      /^[0-9a-f]{40}$/.test(wanted)
+        ? 'The commit must be part of a branch or tag of that repository.'
+        : 'Run the command again; if it stays, try: git clone with the same address.',
+    ),
   });
 }
 
@@ -235,7 +252,7 @@ function shallowFetch(scratch: string, from: string, wanted: string): string[] {
     '-c',
     'gc.auto=0',
     'fetch',
-    '--quiet',
+    '--progress',
     '--depth=1',
     '--no-tags',
     '--',
@@ -244,24 +261,119 @@ function shallowFetch(scratch: string, from: string, wanted: string): string[] {
   ];
 }
 
+/**
+ * A command that talks to a remote, ended when nothing comes any more. What it starts (ssh, index-pack) ends
+ * with it.
+ * @param repository where what comes is written to; undefined when it only lists
+ * @throws BundleError exit 6, STALLED
+ */
+async function reach(
+  url: string,
+  args: readonly string[],
+  context: GitContext,
+  repository?: string,
+): Promise<RunResult> {
+  const seconds = timeoutSecondsOf(context.env);
+  const env = await withSsh(transportEnv(context.env, context.plainAccepted), seconds, context);
+  const stepsSeen = new Set<string>();
+  const moved = async (): Promise<number> =>
+    stepsSeen.size * LEAST_BYTES_PER_SECOND * seconds +
+    (repository === undefined ? 0 : await folderBytes(path.join(repository, 'objects')));
+  const onLine = (line: string): void => {
+    // What arrives is counted on the disk: a line about each single byte is no proof that it moves.
+    if (!/^[0-9a-f]{40}\t|Receiving objects|Unpacking objects/.test(line)) stepsSeen.add(line);
+    if (repository !== undefined && line.trim() !== '')
+      context.onNote?.(withoutCredentials(line.trim()).slice(0, 100));
+  };
+  const given = { seconds, moved, ...(context.signal === undefined ? {} : { signal: context.signal }) };
+  const { result, stalled } = await whileMoving(given, async (signal, isStalled) => ({
+    result: await git(args, env, context, { signal, onLine, detached: true }),
+    stalled: isStalled(),
+  }));
+  if (!stalled && !/Operation too slow|timed out|Timeout, server \S+ not responding/.test(result.stderr))
+    return result;
+  throw stalledError({
+    what: url,
+    seconds,
+    where: `git ${args.find((arg) => /^[a-z][a-z-]*$/.test(arg)) ?? ''}`,
+    details: saidByGit(result),
+  });
+}
+
+/**
+ * ssh as the packager has configured it, asking nothing and noticing a connection that is lost. Another
+ * program than OpenSSH's (plink) is left as it is.
+ */
+async function withSsh(env: Env, seconds: number, context: GitContext): Promise<Env> {
+  if (env['GIT_SSH'] !== undefined && env['GIT_SSH_COMMAND'] === undefined) return env;
+  const configured =
+    env['GIT_SSH_COMMAND'] ?? (await git(['config', '--get', 'core.sshCommand'], env, context)).stdout.trim();
+  const command = configured === '' ? 'ssh' : configured;
+  if (!/^(?:\S*\/)?ssh(?:\s|$)/.test(command)) return env;
+  const options = [
+    'BatchMode=yes',
+    `ConnectTimeout=${String(seconds)}`,
+    `ServerAliveInterval=${String(Math.ceil(seconds / 4))}`,
+    'ServerAliveCountMax=4',
+  ];
+  return { ...env, GIT_SSH_COMMAND: [command, ...options.map((option) => `-o ${option}`)].join(' ') };
+}
+
+/** The last lines without progress and without what is secret. */
+function saidByGit(result: RunResult): string[] {
+  const progress =
+    /^(?:remote: )?(?:Enumerating|Counting|Compressing|Receiving|Resolving|Unpacking|Total|Updating) /;
+  return `${result.stdout}\n${result.stderr}`
+    .split(/[\r\n]+/)
+    .filter((line) => line.trim() !== '' && !progress.test(line))
+    .slice(-8)
+    .map(withoutCredentials);
+}
+
+function hintFor(result: RunResult, otherwise: string): string {
+  if (result.stderr.includes('Host key verification failed'))
+    return 'ssh does not know this host, or knows it with another key. Connect once by hand (ssh -T HOST), compare the fingerprint with one that you were told by another way, then run the command again.';
+  if (result.stderr.includes('Permission denied ('))
+    return 'ssh asks nothing here: put the key into an agent (ssh-add FILE), or name one without a passphrase in ~/.ssh/config. Try: ssh -T HOST';
+  if (
+    /could not read (?:Username|Password)|terminal prompts disabled|Authentication failed/.test(result.stderr)
+  )
+    return 'git asks nothing here: set up a credential helper (git config --global credential.helper store), then try: git ls-remote ADDRESS';
+  if (/certificate|SSL|TLS/i.test(result.stderr))
+    return "Is the server's certificate signed by a CA of your own? Name its file: GIT_SSL_CAINFO=ca.pem, or git config http.sslCAInfo";
+  if (
+    /transport '(?:http|git)' not allowed|Protocol "?http"? (?:not supported or )?disabled/.test(
+      result.stderr,
+    )
+  )
+    return 'The server, or your git configuration, leads to a plain connection, which proves nothing about what arrives: pin "commit:", or accept what comes the first time: --trust-http COMPONENT';
+  return otherwise;
+}
+
 /** A command on our own repositories; its failure is a broken git or disk. */
 async function mustRun(args: readonly string[], context: GitContext): Promise<RunResult> {
   const result = await git([...ISOLATED, ...args], isolatedEnv(context.env), context);
   if (result.exitCode === 0) return result;
   throw stepError({
     code: 'GIT_FAILED',
-    message: `git ${args.find((arg) => /^[a-z]/.test(arg)) ?? ''} ${outcome(result)}`,
+    message: `git ${args.find((arg) => /^[a-z][a-z-]*$/.test(arg)) ?? ''} ${outcome(result)}`,
     where: `git ${args.join(' ')}`,
     details: lastLines(result, 8),
     hint: 'Check the disk and the git program, then run the command again.',
   });
 }
 
-async function git(args: readonly string[], env: Env, context: GitContext): Promise<RunResult> {
+async function git(
+  args: readonly string[],
+  env: Env,
+  context: Pick<GitContext, 'signal'>,
+  options: Pick<RunOptions, 'signal' | 'onLine' | 'detached'> = {},
+): Promise<RunResult> {
   context.signal?.throwIfAborted();
   const result = await run(['git', ...args], {
     env,
     ...(context.signal === undefined ? {} : { signal: context.signal }),
+    ...options,
   });
   context.signal?.throwIfAborted();
   if (result.startError === 'ENOENT')

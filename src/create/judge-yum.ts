@@ -1,6 +1,7 @@
 import { invalidError, stepError, untrustedError } from '../errors.js';
 import type { BundleError, BundleErrorDetails } from '../errors.js';
 import { byCodePoint } from '../model/nevra.js';
+import { withoutCredentials } from './credentials.js';
 import type { YumFacts } from './judge-facts.js';
 
 /**
@@ -89,6 +90,17 @@ const REASONS: readonly Reason[] = [
         code: 'READ_ONLY',
         message: "the container's file system is read-only",
         hint: "Check the engine's storage, and AIRBUNDLE_ENGINE_ARGS if it is set.",
+      }),
+  },
+  {
+    // yum goes on to say that no mirror is left: that follows from it.
+    when: failedWith(/\[Errno 12\] Timeout on|Operation too slow|Curl error \(28\)|curl#28\b/),
+    names: /Timeout on (https?:\/\/[^\s:]+(?::\d+)?[^\s:]*)|(?:for|on) (https?:\/\/\S+) \[/gm,
+    error: (facts, names) =>
+      problem(stepError, facts, {
+        code: 'STALLED',
+        message: `${some(names, 'a repository')} stalled: nothing came, or next to nothing, each time that yum tried`,
+        hint: 'Run the command again: what has come whole is kept. If it stays: another mirror, or more patience: AIRBUNDLE_TIMEOUT=480 (seconds)',
       }),
   },
   {
@@ -201,7 +213,7 @@ function matches(text: string, pattern: RegExp | undefined): string[] {
   const found = [...text.matchAll(pattern)].flatMap((match) =>
     match.slice(1).filter((group) => (group as string | undefined) !== undefined),
   );
-  return [...new Set(found.map(decoded))];
+  return [...new Set(found.map(decoded).map(withoutCredentials))];
 }
 
 /** "libstdc%2b%2b" as dnf writes it in a URL. */
@@ -229,5 +241,5 @@ function lastWords(facts: YumFacts): string[] {
       .map((line) => line.trimEnd())
       .filter((line) => line !== '')
       .slice(-count);
-  return [...last(facts.stdout, 8), ...last(facts.stderr, 12)];
+  return [...last(facts.stdout, 8), ...last(facts.stderr, 12)].map(withoutCredentials);
 }

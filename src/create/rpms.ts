@@ -123,6 +123,7 @@ export async function collectRpms(request: CollectRequest): Promise<Collected> {
           const timeoutSeconds = timeoutSecondsOf(request.env);
           const given = { repositories, keys, ...wanted, memory, timeoutSeconds };
           const result = await runYum(create, image.id, store, given, step);
+          for (const warning of result.warnings) reporter.warn(warning);
           await memory.keepSeeds(result.downloads);
           return result;
         },

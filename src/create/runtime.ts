@@ -7,13 +7,15 @@ import { Parser } from 'tar';
 import type { ReadEntry } from 'tar';
 import { BundleError, invalidError, refusedError, stepError, untrustedError } from '../errors.js';
 import { lastLines, outcome, run } from '../host/process.js';
+import type { RunResult } from '../host/process.js';
 import type { Sha256 } from '../model/grammar.js';
 import type { Lock } from '../model/lock.js';
 import type { ManifestRuntime } from '../model/manifest.js';
 import type { Reporter, Step } from '../report.js';
 import { inStep } from '../report.js';
+import { withoutCredentials } from './credentials.js';
 import { updateCommand } from './lockfile.js';
-import { timeoutSecondsOf } from './timeout.js';
+import { folderBytes, stalledError, timeoutSecondsOf, whileMoving } from './timeout.js';
 import type { Store } from './store.js';
 import { scratchFolder } from './store.js';
 
@@ -82,11 +84,8 @@ async function fromNpm(
 ): Promise<Kept> {
   const scratch = await scratchFolder(request.cacheDir, 'npm');
   try {
-    const result = await run(['npm', 'pack', runtime.npm, '--json', '--ignore-scripts'], {
-      cwd: scratch,
-      env: request.env,
-      ...(request.signal === undefined ? {} : { signal: request.signal }),
-    });
+    const seconds = timeoutSecondsOf(request.env);
+    const { result, stalled } = await npmPack(runtime.npm, scratch, seconds, request);
     request.signal?.throwIfAborted();
     if (result.startError === 'ENOENT')
       throw refusedError({
@@ -95,11 +94,19 @@ async function fromNpm(
         hint: 'Install npm (it comes with Node), then run the command again.',
       });
     const [archive] = (await readdir(scratch)).filter((name) => name.endsWith('.tgz'));
+    const details = lastLines(result, 8).map(withoutCredentials);
+    if (stalled || (result.exitCode !== 0 && /[A-Z_]*TIMEOUT|network timeout/.test(result.stderr)))
+      throw stalledError({
+        what: `npm's registry, asked for ${runtime.npm},`,
+        seconds,
+        where: 'runtime: npm',
+        details,
+      });
     if (result.exitCode !== 0 || archive === undefined)
       throw stepError({
         code: 'NPM_FAILED',
         message: `npm pack ${runtime.npm} ${outcome(result)}`,
-        details: lastLines(result, 8),
+        details,
         hint: `Check npm's registry and proxy settings: npm config list; npm view ${runtime.npm}`,
       });
     const file = path.join(scratch, archive);
@@ -118,6 +125,34 @@ async function fromNpm(
   }
 }
 
+/**
+ * `npm pack` into a folder. npm itself gives up a server that sends nothing; one that drips is seen by what
+ * lies in npm's cache. npm holds up to 5 MB back in memory, so that it is given five times as long for it.
+ */
+async function npmPack(
+  name: string,
+  folder: string,
+  seconds: number,
+  { env, signal: outer }: RuntimeRequest,
+): Promise<{ readonly result: RunResult; readonly stalled: boolean }> {
+  const given = {
+    cwd: folder,
+    env: { npm_config_fetch_timeout: String(seconds * 1000), npm_config_fetch_retries: '1', ...env },
+  };
+  const ended = outer === undefined ? {} : { signal: outer };
+  const cache = await run(['npm', 'config', 'get', 'cache'], { ...given, ...ended });
+  const temporary = path.join(cache.stdout.trim(), '_cacache', 'tmp');
+  const moved = async (): Promise<number> => (await folderBytes(temporary)) + (await folderBytes(folder));
+  return whileMoving({ seconds: seconds * 5, moved, ...ended }, async (signal, stalled) => {
+    const result = await run(['npm', 'pack', name, '--json', '--ignore-scripts'], {
+      ...given,
+      signal,
+      detached: true,
+    });
+    return { result, stalled: stalled() };
+  });
+}
+
 async function fromUrl(
   runtime: Extract<ManifestRuntime, { url: string }>,
   request: RuntimeRequest,
@@ -132,41 +167,40 @@ async function fromUrl(
         hint: `Check the address and the network, for example: curl -fI ${runtime.url}${proxyHint(request.env)}`,
         cause,
       });
-    const stalled = new AbortController();
     const seconds = timeoutSecondsOf(request.env);
-    const signal = AbortSignal.any([
-      stalled.signal,
-      ...(request.signal === undefined ? [] : [request.signal]),
-    ]);
-    const watch = (): NodeJS.Timeout =>
-      setTimeout(() => {
-        stalled.abort(new Error(`nothing came for ${String(seconds)} s (AIRBUNDLE_TIMEOUT)`));
-      }, seconds * 1000);
-    let timer = watch();
-    const failed = (cause: unknown): never => {
-      request.signal?.throwIfAborted();
-      if (cause instanceof BundleError) throw cause;
-      throw unreachable(reasonOf(stalled.signal.aborted ? stalled.signal.reason : cause), cause);
+    let done = 0;
+    const moving = {
+      seconds,
+      moved: () => done,
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
     };
-    try {
+    await whileMoving(moving, async (signal, stalled) => {
+      const failed = (cause: unknown): never => {
+        request.signal?.throwIfAborted();
+        if (cause instanceof BundleError) throw cause;
+        if (stalled())
+          throw stalledError({
+            what: runtime.url,
+            seconds,
+            where: 'runtime: url',
+            hint: proxyHint(request.env),
+            cause,
+          });
+        throw unreachable(reasonOf(cause), cause);
+      };
       const response = await fetch(runtime.url, { signal }).catch(failed);
       if (!response.ok || response.body === null) throw unreachable(`HTTP ${String(response.status)}`);
       const total = Number(response.headers.get('content-length') ?? '');
       const { body } = response;
-      const watched = async function* (): AsyncGenerator<Uint8Array> {
-        let done = 0;
+      const counted = async function* (): AsyncGenerator<Uint8Array> {
         for await (const chunk of body) {
-          clearTimeout(timer);
-          timer = watch();
           done += (chunk as Uint8Array).length;
           step.progress({ done, ...(total > 0 ? { total } : {}), unit: 'bytes' });
           yield chunk as Uint8Array;
         }
       };
-      await store.put(watched(), runtime.sha256).catch(failed);
-    } finally {
-      clearTimeout(timer);
-    }
+      await store.put(counted(), runtime.sha256).catch(failed);
+    });
   }
   const file = store.path(runtime.sha256);
   if (runtime.path !== undefined) return extractOne(file, runtime.path, runtime.url, request);

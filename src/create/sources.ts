@@ -7,7 +7,7 @@ import type { Manifest, ManifestComponent } from '../model/manifest.js';
 import { nearest } from '../model/nearest.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
-import type { FetchedCommit, RemoteRef } from './git.js';
+import type { FetchedCommit, GitContext, RemoteRef } from './git.js';
 import { exportCommit, fetchOne, inspectFetched, listRemote } from './git.js';
 import { allOrAbort } from './create-together.js';
 import { updateCommand } from './lockfile.js';
@@ -27,6 +27,8 @@ export interface SourcesRequest {
   readonly env: Readonly<Record<string, string>>;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal;
+  /** Components whose first commit is taken over a plain connection (http, git) as it comes. */
+  readonly trustHttp?: readonly string[];
 }
 
 /**
@@ -65,13 +67,18 @@ async function collectSource(
   const url = absoluteUrl(git, request.manifestFolder);
   const scratch = await scratchFolder(cacheDir, 'git');
   try {
-    const wanted = await resolveRef(component, url, request);
+    const plainAccepted =
+      component.source.commit !== undefined ||
+      locked !== undefined ||
+      request.trustHttp?.includes(component.name) === true;
+    const context = { ...request, plainAccepted, onNote: note };
+    const wanted = await resolveRef(component, url, context);
     if (wanted.name.startsWith('refs/heads/') && locked === undefined)
       reporter.warn(
         `${component.name}: "${ref}" is a branch and will move: a tag or a commit id keeps the bundle reproducible`,
       );
     await fetchOne(url, wanted.name, wanted.object, scratch, path.join(cacheDir, 'git'), {
-      ...request,
+      ...context,
       onFull: () => {
         note('the server hands out no single commit: fetching the whole history');
       },
@@ -125,11 +132,11 @@ async function collectSource(
 async function resolveRef(
   component: ManifestComponent,
   url: string,
-  request: SourcesRequest,
+  context: GitContext,
 ): Promise<RemoteRef> {
   const { ref } = component.source;
   if (/^[0-9a-f]{40}$/.test(ref)) return { name: ref, object: ref };
-  const refs = await listRemote(url, request);
+  const refs = await listRemote(url, context);
   for (const name of [`refs/tags/${ref}`, `refs/heads/${ref}`, ref]) {
     const found = refs.find((candidate) => candidate.name === name);
     if (found !== undefined) return found;

@@ -16,10 +16,13 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   readonly uid?: number;
   readonly gid?: number;
-  /** Every line of stdout and stderr as it comes. */
+  /** Every line of stdout and stderr as it comes; a carriage return ends one too. */
   readonly onLine?: (line: string) => void;
   readonly signal?: AbortSignal;
-  /** In a session of its own, without a terminal: signals for this process's group do not reach it. */
+  /**
+   * In a session of its own, without a terminal: signals for this process's group do not reach it. `signal`
+   * ends the whole session, also what the command has started.
+   */
   readonly detached?: boolean;
 }
 
@@ -56,11 +59,16 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.detached === undefined ? {} : { detached: options.detached }),
   });
+  const endSession = (): void => {
+    if (child.pid !== undefined) endGroup(child.pid);
+  };
+  if (options.detached === true) options.signal?.addEventListener('abort', endSession, { once: true });
   if (options.onLine !== undefined) {
     eachLine(child.stdout, options.onLine);
     eachLine(child.stderr, options.onLine);
   }
   const result = await child;
+  options.signal?.removeEventListener('abort', endSession);
   const failure = result as { code?: unknown; exitCode?: unknown };
   const never = failure.exitCode === undefined && result.signal === undefined;
   return {
@@ -211,7 +219,7 @@ export function stream(argv: Argv, env: Readonly<Record<string, string>>): Strea
 function eachLine(from: Readable | null | undefined, onLine: (line: string) => void): void {
   let rest = '';
   from?.setEncoding('utf8').on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
+    const lines = (rest + text).split(/\r\n|[\r\n]/);
     rest = lines.pop() ?? '';
     for (const line of lines) onLine(line);
   });

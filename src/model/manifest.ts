@@ -162,24 +162,36 @@ export const ManifestSchema = strict({
     manifest.repositories.map((repository) => repository.id),
     'id',
   );
-  for (const [index, component] of manifest.components.entries())
-    if (component.source.git.startsWith('http://') && component.source.commit === undefined)
-      context.addIssue({
-        code: 'custom',
-        path: ['components', index, 'source', 'git'],
-        message: 'plain http proves nothing about what arrives: add "commit:", or use https',
-      });
 });
 
 export type Manifest = z.infer<typeof ManifestSchema>;
 export type ManifestComponent = Manifest['components'][number];
 export type ManifestRuntime = Manifest['runtime'];
 
+/** Over a connection that proves nothing about what arrives: neither who sends it nor that nobody changed it. */
+export function isPlain(source: ManifestComponent['source']): boolean {
+  return /^(?:http|git):\/\//.test(source.git);
+}
+
 /**
  * Reads what a person wrote.
  * @param file shown in errors, as the person gave it
+ * @param accepted whether a plain source without a commit is accepted: the lock has its commit, or the packager says so
  * @throws BundleError exit 3, with every problem as file:line:col
  */
-export function parseManifest(bytes: Uint8Array, file: string): Manifest {
-  return readDocument(bytes, file, ManifestSchema, 'BAD_MANIFEST');
+export function parseManifest(
+  bytes: Uint8Array,
+  file: string,
+  accepted: (component: ManifestComponent) => boolean = () => false,
+): Manifest {
+  const schema = ManifestSchema.superRefine(({ components }, context) => {
+    for (const [index, component] of components.entries())
+      if (isPlain(component.source) && component.source.commit === undefined && !accepted(component))
+        context.addIssue({
+          code: 'custom',
+          path: ['components', index, 'source', 'git'],
+          message: `plain ${component.source.git.slice(0, component.source.git.indexOf(':'))} proves nothing about what arrives: add "commit:", use https, or accept what comes the first time: --trust-http ${component.name}`,
+        });
+  });
+  return readDocument(bytes, file, schema, 'BAD_MANIFEST');
 }

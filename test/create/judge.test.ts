@@ -34,6 +34,11 @@ describe('judgeYum, over stand-ins for yum 3.4.3', () => {
     'package-altered': { code: 'DOWNLOAD_ALTERED', exit: 4, names: ['zip-3.0-11.el7.x86_64.rpm'] },
     'package-not-served': { code: 'PACKAGE_NOT_SERVED', exit: 6, names: ['zip-3.0-11.el7.x86_64.rpm'] },
     'killed-leftover': { code: 'DOWNLOAD_INCOMPLETE', exit: 6 },
+    'server-stalls': {
+      code: 'STALLED',
+      exit: 6,
+      names: ['http://vault.example/7.5.1804/os/x86_64/Packages/zip-3.0-11.el7.x86_64.rpm'],
+    },
     'disk-full': { code: 'DISK_FULL', exit: 6 },
     'read-only': { code: 'READ_ONLY', exit: 6 },
     killed: { code: 'YUM_ENDED', exit: 6 },

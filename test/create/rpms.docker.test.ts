@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { connect, createServer as createTcpServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -255,6 +256,7 @@ describe('collectRpms', () => {
         expect((await collectRpms(request(given))).rpms).toEqual(collected.rpms);
       });
       expect(asked.length).toBe(collected.rpms.length);
+      expect(said.join('')).toContain('yum did not say which packages it chose');
     } finally {
       await (engine as Engine).command(['image', 'rm', `airbundle-collector:${sha256.slice(0, 16)}`]);
     }
@@ -352,6 +354,54 @@ describe('collectRpms', () => {
       exit: 6,
       message: expect.stringContaining('lab') as string,
     });
+  });
+
+  it.each([
+    ['half of a package and then nothing', /^(?!.*repodata).*\.rpm$/, 'nothing'],
+    ['half of a package and then a byte now and then', /^(?!.*repodata).*\.rpm$/, 'drips'],
+    ['no metadata', /repomd\.xml$/, 'silent'],
+  ])('gives up a repository that sends %s, and names it', async (_, stalls, how) => {
+    // Between yum and the lab's server: what is asked for by a path that `stalls` names comes so.
+    const address = new URL(served.url).hostname;
+    const relay = createHttpServer((asked, answer) => {
+      void fetch(new URL((asked.url ?? '/').slice(1), served.url)).then(async (got) => {
+        const bytes = Buffer.from(await got.arrayBuffer());
+        answer.writeHead(got.status, { 'content-length': bytes.length });
+        if (!stalls.test(asked.url ?? '')) answer.end(bytes);
+        else if (how !== 'silent') {
+          answer.write(bytes.subarray(0, bytes.length / 2));
+          const timer = setInterval(() => how === 'drips' && answer.write('x'), 200);
+          answer.on('close', () => {
+            clearInterval(timer);
+          });
+        }
+      });
+    });
+    await new Promise<void>((resolve) => relay.listen(0, address, resolve));
+    const url = `http://${address}:${String((relay.address() as AddressInfo).port)}/`;
+    try {
+      const given = { manifest: manifest({ url }), cacheDir: path.join(folder, `stalls-${how}`) };
+      const startedMs = performance.now();
+      await expect(
+        collectRpms(
+          request({
+            ...given,
+            store: await openStore({ directory: given.cacheDir }),
+            env: { ...env, AIRBUNDLE_TIMEOUT: '4' },
+          }),
+        ),
+      ).rejects.toMatchObject({
+        code: 'STALLED',
+        exit: 6,
+        message: expect.stringContaining(url) as string,
+        hint: expect.stringContaining('AIRBUNDLE_TIMEOUT') as string,
+      });
+      expect(performance.now() - startedMs).toBeLessThan(120_000);
+      expect(await readdir(path.join(given.cacheDir, 'sha256'))).toEqual([]);
+    } finally {
+      relay.close();
+      relay.closeAllConnections();
+    }
   });
 
   it('refuses a key file with another key than the pinned one, before anything is downloaded', async () => {

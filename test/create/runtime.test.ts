@@ -181,11 +181,18 @@ describe('a runtime from a URL', () => {
     expect([down.exit, down.code]).toEqual([6, 'RUNTIME_UNREACHABLE']);
   });
 
-  it('gives up a server that sends nothing more, and says that a proxy is not used', async () => {
+  it.each([
+    ['sends half and then nothing', () => undefined],
+    ['drips', (write: () => void) => setInterval(write, 50)],
+  ])('gives up a server that %s, and says that a proxy is not used', async (_, goOn) => {
     const { store, cacheDir } = await setting();
-    const server = createServer((_, response) => {
-      response.writeHead(200, { 'content-length': 100 });
+    const server = createServer((_request, response) => {
+      response.writeHead(200, { 'content-length': 1000 });
       response.write('some');
+      const timer = goOn(() => response.write('x'));
+      response.on('close', () => {
+        clearInterval(timer);
+      });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/node`;
@@ -201,8 +208,10 @@ describe('a runtime from a URL', () => {
           reporter: recordingReporter(),
         }),
       );
-      expect([failure.exit, failure.code]).toEqual([6, 'RUNTIME_UNREACHABLE']);
-      expect(failure.message).toContain('nothing came for 1 s');
+      expect([failure.exit, failure.code]).toEqual([6, 'STALLED']);
+      expect(failure.message).toContain(`${url} stalled: for 1 s nothing came`);
+      expect(failure.where).toBe('runtime: url');
+      expect(failure.hint).toContain('AIRBUNDLE_TIMEOUT=4');
       expect(failure.hint).toContain('https_proxy is set');
       expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
     } finally {
