@@ -116,6 +116,7 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   const before = await readLock(lockPath, request.manifestPath);
   const plan = planLock(manifest, before, request.update);
   if (request.locked === true) requireUnchanged(before, plan, lockPath, request.manifestPath);
+  if (before === undefined || plan.differences.length > 0) await requireFolder(path.dirname(lockPath));
   await requireFolder(request.out);
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
@@ -201,6 +202,7 @@ async function lockWhole(request: LockRequest, rpmCollector: RpmCollector): Prom
     if (request.update === 'all') return undefined;
     throw error;
   });
+  if (before === undefined) await requireFolder(path.dirname(lockPath));
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
   const plan = planLock(manifest, before, request.update);
