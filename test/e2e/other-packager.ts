@@ -221,6 +221,13 @@ export async function handOver(
   await run(['chown', '-R', `${user.name}:`, to]);
 }
 
+/** Removes the collector's image that a create built: the next one has to build it again, as on another machine. */
+export async function forgetImage(payload: string): Promise<void> {
+  const json = await run(['tar', '-xOf', payload, 'bundle.json']);
+  const { collector } = JSON.parse(json) as { collector: { contextSha256: string } };
+  await run(['docker', 'rmi', `airbundle-collector:${collector.contextSha256.slice(0, 16)}`]);
+}
+
 /** Turns round the order in which a repository's metadata names its packages. */
 export function reverseRepository(folder: string): void {
   const repomd = path.join(folder, 'repodata', 'repomd.xml');

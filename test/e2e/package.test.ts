@@ -14,6 +14,7 @@ import type { Ended, OtherUser } from './other-packager.js';
 import {
   copyProject,
   ended,
+  forgetImage,
   handOver,
   MANIFEST,
   otherUser,
@@ -35,6 +36,8 @@ const ready = isRoot && engine;
 const BUILT = ['cli.js', 'install.sh', 'installer.cjs', 'THIRD-PARTY-LICENCES.txt'];
 const CARRIED =
   /^(?:docs\/|manifests\/|dockerfiles\/(?!lab\/)|(?:LICENSE|CHANGELOG\.md|README\..*|package\.json)$)/;
+
+const STEM = 'web-1-el7.x86_64';
 
 interface Created {
   readonly folder: string;
@@ -71,8 +74,12 @@ describe('the package that npm pack makes', () => {
   afterAll(async () => {
     if (!ready) return;
     await served.close();
-    await user.remove();
-    await rm(folder, { recursive: true, force: true });
+    try {
+      await forgetImage(path.join(user.home, 'dist', STEM, `${STEM}.tar`));
+    } finally {
+      await user.remove();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   /** npm as this machine has it configured, in a folder where no project is. */
@@ -198,7 +205,6 @@ describe('the package that npm pack makes', () => {
   const createWords = (key: string): string[] => [
     ...['create', path.join(release(), MANIFEST), '--key', `${key}.key.pem`, '-o', 'json'],
   ];
-  const STEM = 'web-1-el7.x86_64';
 });
 
 const ON_DEBIAN = `
