@@ -119,6 +119,7 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   const installSh = await readInstallSh(request.installShPath);
   const plan = planLock(manifest, before, request.update);
   if (request.locked === true) requireUnchanged(before, plan, lockPath, request.manifestPath);
+  if (before === undefined || plan.differences.length > 0) await requireFolder(path.dirname(lockPath));
   await requireFolder(request.out);
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
@@ -204,6 +205,7 @@ async function lockWhole(request: LockRequest, rpmCollector: RpmCollector): Prom
   const manifest = await readManifest(request, before);
   await readConfigurations(manifest, request.manifestPath);
   requireComponents(manifest, request.update);
+  if (before === undefined) await requireFolder(path.dirname(lockPath));
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
   const plan = planLock(manifest, before, request.update);

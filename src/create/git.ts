@@ -75,14 +75,10 @@ export function isolatedEnv(env: Env): Env {
   };
 }
 
-const ISOLATED = [
-  '-c',
-  'core.attributesFile=/dev/null',
-  '-c',
-  'core.hooksPath=/dev/null',
-  '-c',
-  'gc.auto=0',
-] as const;
+/** Also when a remote is reached: a hook of the packager's (reference-transaction) could refuse what is fetched. */
+const UNDISTURBED = ['-c', 'core.hooksPath=/dev/null', '-c', 'gc.auto=0'] as const;
+
+const ISOLATED = ['-c', 'core.attributesFile=/dev/null', ...UNDISTURBED] as const;
 
 /** The one name in a scratch repository; removed before the export. */
 const WANTED = 'refs/airbundle/wanted';
@@ -90,6 +86,7 @@ const WANTED = 'refs/airbundle/wanted';
 /** Branches and tags of a remote. @throws BundleError exit 6 when it cannot be reached, or stalls */
 export async function listRemote(url: string, context: GitContext): Promise<RemoteRef[]> {
   const result = await reach(url, ['ls-remote', '--heads', '--tags', '--', url], context);
+  refuseOthers(url, result);
   if (result.exitCode !== 0)
     throw stepError({
       code: 'GIT_UNREACHABLE',
@@ -120,6 +117,7 @@ export async function fetchOne(
   await mustRun(['init', '--quiet', '--bare', '--template=', '--', scratch], context);
   const alone = await reach(url, shallowFetch(scratch, url, wanted), context, scratch);
   if (alone.exitCode === 0) return;
+  refuseOthers(url, alone);
   context.signal?.throwIfAborted();
 
   const mirror = path.join(mirrors, `${createHash('sha256').update(url).digest('hex').slice(0, 24)}.git`);
@@ -135,8 +133,7 @@ export async function fetchOne(
     [
       '--git-dir',
       mirror,
-      '-c',
-      'gc.auto=0',
+      ...UNDISTURBED,
       'fetch',
       '--progress',
       '--no-tags',
@@ -245,12 +242,26 @@ export async function exportCommit(
   return stream(argv, isolatedEnv(context.env));
 }
 
+/**
+ * git reads no repository on this machine that belongs to another user (safe.directory, CVE-2022-24765).
+ * Only the packager's own configuration can allow it, so the words to type are git's own.
+ * @throws BundleError exit 5
+ */
+function refuseOthers(url: string, { exitCode, stderr }: RunResult): void {
+  if (exitCode === 0 || !stderr.includes('dubious ownership')) return;
+  const allow = /^\s*(git config --global --add safe\.directory .+)$/m.exec(stderr)?.[1];
+  throw refusedError({
+    code: 'GIT_OWNER',
+    message: `git reads no repository of another user: ${url}`,
+    hint: `If you trust whoever can write there: ${allow ?? 'git config --global --add safe.directory FOLDER'}`,
+  });
+}
+
 function shallowFetch(scratch: string, from: string, wanted: string): string[] {
   return [
     '--git-dir',
     scratch,
-    '-c',
-    'gc.auto=0',
+    ...UNDISTURBED,
     'fetch',
     '--progress',
     '--depth=1',

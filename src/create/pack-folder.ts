@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, chmod, constants, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { access, constants, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { refusedError, usageError } from '../errors.js';
 import type { Checksums } from '../model/checksums.js';
@@ -39,7 +39,8 @@ export interface WrittenFolder {
 
 /**
  * Writes OUT/X: payload, checksums, signature, install.sh. It is made under another name beside its place
- * and appears, whole and on the disk, by one rename.
+ * and appears, whole and on the disk, by one rename. Who may read it is the packager's umask's business;
+ * the payload does not know.
  * @throws BundleError exit 4 for a damaged member; exit 5 when X exists and differs, or the disk has no room;
  * exit 6 when it cannot be written. Nothing is left in any of these cases.
  */
@@ -56,9 +57,6 @@ export async function writeFolder(request: FolderRequest): Promise<WrittenFolder
   try {
     await mkdir(temporary, { mode: 0o755 }).catch((cause: unknown) => {
       throw unwritable(out, cause);
-    });
-    await chmod(temporary, 0o755).catch((cause: unknown) => {
-      throw unwritable(temporary, cause);
     });
     const payload = await packTar({ ...request.payload, output: path.join(temporary, names.payload(stem)) });
     const checksums = formatChecksums({
@@ -209,12 +207,11 @@ export async function readInstallSh(file: string): Promise<Buffer> {
   });
 }
 
-/** A new file, 0644, on the disk when this returns. @throws BundleError exit 6 */
+/** A new file, 0644 or what the umask leaves of it, on the disk when this returns. @throws BundleError exit 6 */
 export async function writeDurable(file: string, bytes: Uint8Array | string): Promise<void> {
   try {
     const handle = await open(file, 'wx', 0o644);
     try {
-      await handle.chmod(0o644);
       await handle.writeFile(bytes);
       await handle.sync();
     } finally {

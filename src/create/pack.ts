@@ -83,7 +83,6 @@ export async function packTar(request: PackRequest): Promise<Packed> {
     await Promise.all(busy);
     const sha256 = await hasher.digest();
     const startedMs = performance.now();
-    await file.chmod(0o644);
     await file.sync().catch((cause: unknown) => {
       throw unwritable(output, cause);
     });

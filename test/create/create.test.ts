@@ -200,15 +200,18 @@ describe('bundle create', () => {
       const second = run('077', odd, { out: path.join(folder, 'second'), cacheDir: cold });
       rmSync(first.lockPath);
       const third = run('000', { HOME: '/', TZ: 'America/Lima' }, { out: path.join(folder, 'third') });
-      for (const other of [second, third]) {
+      for (const [other, umask] of [
+        [second, 0o077],
+        [third, 0],
+      ] as const) {
         expect(other.payloadSha256).toBe(first.payloadSha256);
         for (const name of [`${STEM}.tar`, `${STEM}.sha256`, 'install.sh']) {
           expect(sha256Of(readFileSync(path.join(other.folder, name)))).toBe(
             sha256Of(readFileSync(path.join(out, STEM, name))),
           );
-          expect(statSync(path.join(other.folder, name)).mode & 0o777).toBe(0o644);
+          expect(statSync(path.join(other.folder, name)).mode & 0o777).toBe(0o644 & ~umask);
         }
-        expect(statSync(other.folder).mode & 0o777).toBe(0o755);
+        expect(statSync(other.folder).mode & 0o777).toBe(0o755 & ~umask);
       }
     },
   );
