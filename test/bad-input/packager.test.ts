@@ -796,7 +796,6 @@ describe('the cache', () => {
   };
   asNobody({
     what: '`cache list` of another user’s cache',
-
     exit: 2,
     code: 'CACHE_UNREADABLE',
     at: 'cache',
@@ -807,7 +806,6 @@ describe('the cache', () => {
   });
   asNobody({
     what: '`cache prune` of another user’s cache',
-
     exit: 2,
     code: 'CACHE_UNREADABLE',
     at: 'cache',
@@ -866,12 +864,13 @@ describe('the output', () => {
   });
   asNobody({
     what: '`--out` is another user’s',
-
     exit: 6,
     code: 'CANNOT_WRITE',
     at: 'dist',
     mistake: (place) => {
       mkdirSync(place.out);
+      // The lock, beside the manifest, could be written.
+      execFileSync('chown', [String(NOBODY), place.folder]);
       return create(place, [], keyOfNobody(place));
     },
   });
