@@ -10,6 +10,7 @@ import { planToJson, renderPlan } from './install/render.js';
 import { readStatus, renderStatus } from './install/status.js';
 import { reviewCommands } from './review-commands.js';
 import { printable } from './report.js';
+import { trustCommands } from './trust-commands.js';
 
 interface InstallOptions extends CommonOptions {
   readonly key?: string;
@@ -66,6 +67,7 @@ function program(): Command {
           : renderStatus(status).split('\n').map(printable).join('\n'),
       );
     });
+  trustCommands(root, { host: localHost, requireRoot, absolute });
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
 }

@@ -1,14 +1,13 @@
 import type { Command } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor } from './commandline.js';
-import { refusedError, usageError } from './errors.js';
+import { usageError } from './errors.js';
 import type { ReadHost } from './host/host.js';
-import { target } from './model/layout.js';
 import { plainJson } from './model/plain.js';
 import type { Reporter } from './report.js';
 import { inspect } from './review/inspect.js';
-import type { TrustedKey } from './review/keys.js';
-import { givenKeys, trustStore } from './review/keys.js';
+import type { StoredKey, TrustedKey } from './review/keys.js';
+import { givenKeys, requireNotRemoved, trustStore } from './review/keys.js';
 import type { KeyOrigin } from './review/render.js';
 import { renderInventory, renderVerified, verifiedToJson } from './review/render.js';
 import { asOne, examine, locate } from './review/verify.js';
@@ -29,6 +28,9 @@ interface ReviewSetting {
 interface Keys {
   readonly keys: readonly TrustedKey[];
   readonly origin: KeyOrigin;
+  /** How many of them must have signed. */
+  readonly signers: number | 'every';
+  readonly removed: readonly StoredKey[];
 }
 
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
@@ -86,9 +88,9 @@ async function runVerify(bundle: string, options: ReviewOptions, setting: Review
     const host = setting.host();
     const place = await locate(host, bundle);
     const unsigned = options.unsigned === true;
-    const { keys, origin } = await keysFor(host, options, setting);
+    const { keys, origin, signers, removed } = await keysFor(host, options, setting);
     if (keys.length === 0 && !unsigned && place.kind === 'folder') throw noKey();
-    const examined = await examine(host, { place, keys, signers: signersOf(origin), unsigned, reporter });
+    const examined = await examine(host, { place, keys, signers, removed, unsigned, reporter });
     if (options.output === 'json') await print(`${plainJson(verifiedToJson(examined, keys))}\n`);
     if (examined.bundle === undefined) throw asOne(examined.problems, place.path);
     if (options.output === 'text') await print(renderVerified(examined.bundle, origin));
@@ -99,9 +101,9 @@ async function runInspect(bundle: string, options: ReviewOptions, setting: Revie
   await withReporter(options, async (reporter) => {
     const host = setting.host();
     const place = await locate(host, bundle);
-    const { keys, origin } = await keysFor(host, options, setting);
+    const { keys, origin, signers, removed } = await keysFor(host, options, setting);
     const unsigned = keys.length === 0;
-    const inventory = await inspect(host, { place, keys, signers: signersOf(origin), unsigned, reporter });
+    const inventory = await inspect(host, { place, keys, signers, removed, unsigned, reporter });
     await print(options.output === 'json' ? `${plainJson(inventory)}\n` : renderInventory(inventory, origin));
   });
 }
@@ -120,28 +122,17 @@ async function keysFor(host: ReadHost, options: ReviewOptions, setting: ReviewSe
       message: 'a fingerprint alone checks nothing',
       hint: 'Add the key that it belongs to: --key packager.pub.pem',
     });
-  if (options.unsigned === true) return { keys: [], origin: 'given' };
-  if (files.length > 0)
-    return {
-      keys: await givenKeys(host, files, fingerprints),
-      origin: fingerprints.length > 0 ? 'fingerprint' : 'given',
-    };
-  return { keys: setting.trustStore ? await storedKeys(host) : [], origin: 'store' };
-}
-
-const signersOf = (origin: KeyOrigin): 'one' | 'every' => (origin === 'store' ? 'one' : 'every');
-
-async function storedKeys(host: ReadHost): Promise<TrustedKey[]> {
-  return trustStore(host).catch((cause: unknown) => {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EACCES')) throw cause;
-    throw refusedError({
-      code: 'NOT_ROOT',
-      message: "only root may read this node's trusted keys",
-      where: target.trust,
-      hint: 'Give the key: --key packager.pub.pem; or run this with sudo.',
-      cause,
-    });
-  });
+  const none: Keys = { keys: [], origin: 'given', signers: 'every', removed: [] };
+  if (options.unsigned === true) return none;
+  const store = setting.trustStore ? await trustStore(host) : undefined;
+  if (files.length > 0) {
+    const keys = await givenKeys(host, files, fingerprints);
+    const removed = store?.removed ?? [];
+    for (const [index, key] of keys.entries()) requireNotRemoved(key, removed, files[index] ?? '--key');
+    return { keys, origin: fingerprints.length > 0 ? 'fingerprint' : 'given', signers: 'every', removed };
+  }
+  if (store === undefined) return none;
+  return { keys: store.trusted, origin: 'store', signers: store.threshold, removed: store.removed };
 }
 
 function noKey(): Error {

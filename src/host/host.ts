@@ -8,6 +8,8 @@ export interface FileFacts {
   readonly uid: number;
   readonly gid: number;
   readonly sizeBytes: number;
+  /** Milliseconds since 1970. */
+  readonly modifiedMs: number;
 }
 
 export interface WriteOptions {

@@ -277,6 +277,7 @@ function factsOf(stats: Awaited<ReturnType<typeof fs.lstat>>): FileFacts {
     uid: Number(stats.uid),
     gid: Number(stats.gid),
     sizeBytes: Number(stats.size),
+    modifiedMs: Number(stats.mtimeMs),
   };
 }
 

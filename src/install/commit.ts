@@ -5,6 +5,7 @@ import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Applied } from './apply.js';
+import { raiseFloor } from './floor.js';
 import type { Plan } from './plan.js';
 import type { Facts } from './probe.js';
 import type { InstalledFile, Receipt, Watched } from './receipt.js';
@@ -43,7 +44,7 @@ function watchedOf({ services, status }: Configuration): Watched {
   };
 }
 
-/** Writes the receipt: from here on this bundle is what is installed. */
+/** Raises the sequence floor and writes the receipt: from here on this bundle is what is installed. */
 export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
   const { verified, contents, plan, facts, applied, receipt } = input;
   const rebuilt = new Set(
@@ -75,6 +76,8 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
       installed: [...(sameBundle?.installed ?? []), ...rpms.map((rpm) => formatNevra(rpm.nevra))],
     },
   };
+  const { name, sequence } = contents;
+  await raiseFloor(host, receipt, name, { sequence, digest: verified.digest });
   await writeReceipt(host, written);
   return written;
 }

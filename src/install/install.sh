@@ -42,7 +42,7 @@ if [ -n "$trusted" ] && [ -x "$command" ]; then
   exec "$command" install "$folder" "$@"
 fi
 
-for tool in openssl sha256sum tar cp mktemp; do
+for tool in openssl sha256sum tar cp mktemp find; do
   command -v "$tool" >/dev/null 2>&1 || fail 5 TOOL_MISSING "$tool is not on this node" "install it from this node's own repository or media: yum install /usr/bin/$tool"
 done
 
@@ -83,6 +83,21 @@ if [ -z "$trusted" ]; then
     'give it as the packager told you; quote it when it has spaces'
 fi
 
+# What others than root could have put there is nobody's trust.
+open=$(find "${trust%/*}" "$trust" "$trust/threshold" "$trust/removed" "$trust"/*.pem "$trust"/removed/*.pem \
+  -maxdepth 0 \( -perm /022 -o ! -user root \) 2>/dev/null | head -n 1)
+[ -z "$open" ] || fail 5 BAD_TRUST "others than root could change $open" "look at every key there: ls -lR $trust; then chown root:root and chmod go-w"
+
+# How many of the trusted keys must have signed.
+needed=1
+if [ -e "$trust/threshold" ]; then
+  needed=$(cat "$trust/threshold")
+  case $needed in
+    [1-9] | [1-9][0-9]) ;;
+    *) fail 5 BAD_THRESHOLD "$trust/threshold is not a number of signers, 1 to 99" 'write the number of trusted keys that must sign into it' ;;
+  esac
+fi
+
 # One X.sha256; a regular file, as everything that is copied.
 sums=
 for file in "$folder"/*.sha256; do
@@ -109,37 +124,59 @@ take() { # file, name in the stage
     fail 5 NO_ROOM "$1 could not be copied to $stage" "make room (see: df -h $state), then run the same command again" "$said"
 }
 
-# The fingerprint is of the SPKI in DER; the signature file's name comes from the key, never from the folder.
-looked=
-verify() { # public key, its path for people
+# The id of a key: the first 16 digits of its fingerprint, which is the SHA-256 of the SPKI in DER.
+identify() { # public key, its path for people
   openssl pkey -pubin -in "$1" -outform DER -out "$stage/key.der" >/dev/null 2>&1 ||
     fail 4 BAD_PUBLIC_KEY "$2 is not a public key in PEM" 'put the packager.pub.pem there that bundle keygen wrote'
   digest=$(sha256sum <"$stage/key.der" | cut -d ' ' -f 1)
-  if [ -z "$trusted" ] && [ "$digest" != "$fingerprint" ]; then
-    fail 4 WRONG_FINGERPRINT "the key has the fingerprint $digest, not the one that was given" \
-      'do not go on: ask the packager which of the two is right'
+  id=$(printf %s "$digest" | cut -c 1-16)
+}
+
+# A key counts once, and not at all when it was removed here. The signature file's name comes from the key,
+# never from the folder.
+signers=
+count=0
+looked=
+prove() { # public key, its path for people
+  identify "$1" "$2"
+  case " $signers " in *" $id "*) return ;; esac
+  signature=$sums.$id.sig
+  found='not there'
+  if [ -e "$trust/removed/$id.pem" ]; then
+    found='does not count: the key was removed here'
+  elif [ -f "$folder/$signature" ]; then
+    take "$folder/$signature" "$signature"
+    found="not a signature of $sums by this key"
+    if openssl dgst -sha256 -verify "$1" -signature "$stage/$signature" "$stage/$sums" >/dev/null 2>&1; then
+      signers="$signers $id"
+      count=$((count + 1))
+      found=good
+    fi
   fi
-  signature=$sums.$(printf %s "$digest" | cut -c 1-16).sig
-  looked="${looked:+$looked; }$folder/$signature: not there"
-  [ -f "$folder/$signature" ] || return 1
-  take "$folder/$signature" "$signature"
-  looked="${looked%: not there}: not a signature of $sums by this key"
-  openssl dgst -sha256 -verify "$1" -signature "$stage/$signature" "$stage/$sums" >/dev/null 2>&1
+  looked="${looked:+$looked; }$folder/$signature: $found"
 }
 
 take "$folder/$sums" "$sums"
-proved=
 if [ -z "$trusted" ]; then
   take "$key" key.pem
   set -- "$@" --key "$stage/key.pem"
-  if verify "$stage/key.pem" "$key"; then proved=yes; fi
+  identify "$stage/key.pem" "$key"
+  [ "$digest" = "$fingerprint" ] ||
+    fail 4 WRONG_FINGERPRINT "the key has the fingerprint $digest, not the one that was given" \
+      'do not go on: ask the packager which of the two is right'
+  [ ! -e "$trust/removed/$id.pem" ] ||
+    fail 5 KEY_REMOVED "the key $id was removed from the trusted keys here" 'find out why it was removed; ask the packager for the key of today' \
+      "$(head -n 1 "$trust/removed/$id.pem")"
+  prove "$stage/key.pem" "$key"
 else
   for pem in "$trust"/*.pem; do
-    if verify "$pem" "$pem"; then proved=yes && break; fi
+    prove "$pem" "$pem"
   done
 fi
-[ -n "$proved" ] || fail 4 BAD_SIGNATURE "no trusted key has signed $sums" \
+[ "$count" -gt 0 ] || fail 4 BAD_SIGNATURE "no trusted key has signed $sums" \
   'copy the whole folder again; ask the packager which key signed it' "$looked"
+[ "$count" -ge "$needed" ] || fail 4 TOO_FEW_SIGNERS "$count of the $needed signatures that this node requires are there" \
+  'ask the missing signers for their .sig files and put them into the folder' "$looked"
 
 take "$folder/$stem.tar" "$stem.tar"
 take "$folder/install.sh" install.sh

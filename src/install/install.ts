@@ -10,6 +10,7 @@ import { formatBytes, inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
 import { commit } from './commit.js';
+import { readFloor } from './floor.js';
 import type { Unsettled } from './journal.js';
 import { openJournal, readUnsettled } from './journal.js';
 import { keysFor } from './keys.js';
@@ -26,7 +27,7 @@ import { readSite } from './site-file.js';
 import { systemError } from './system-error.js';
 import { dropOldBackups, dropOldStages } from './tidy.js';
 import type { Verified } from './trust.js';
-import { requireSequence, verifyChecksums } from './trust.js';
+import { clockWarning, requireSequence, verifyChecksums } from './trust.js';
 import { unpack } from './unpack.js';
 
 export interface InstallRequest {
@@ -100,16 +101,18 @@ async function prepare(host: Host): Promise<void> {
 async function installLocked(host: Host, request: InstallRequest, stage: string): Promise<InstallResult> {
   const { reporter } = request;
   const receipt = await readReceipt(host);
+  const clock = clockWarning(request.date(), receipt);
+  if (clock !== undefined) reporter.warn(clock);
   const keys = await keysFor(host, request);
   const verified = await inStep(
     reporter,
     'verify',
     'verify the signature',
-    () => verifyChecksums(host, request.directory, keys.trusted),
-    ({ checksums, signedBy }) =>
-      `${checksums.name} ${checksums.version}, sequence ${String(checksums.sequence)}, signed by ${signedBy.keyId}`,
+    () => verifyChecksums(host, request.directory, keys.trust),
+    ({ checksums, signers }) =>
+      `${checksums.name} ${checksums.version}, sequence ${String(checksums.sequence)}, signed by ${signers.map(({ keyId }) => keyId).join(', ')}`,
   );
-  requireSequence(verified.checksums, verified.digest, receipt);
+  requireSequence(verified.checksums, verified.digest, receipt, await readFloor(host, receipt));
 
   // The same bundle as committed: its contents are known, and the payload is read only if a step needs it.
   const known = receipt?.digest === verified.digest ? receipt.contents : undefined;

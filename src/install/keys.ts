@@ -2,8 +2,10 @@ import { refusedError, untrustedError, usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { formatFingerprint, parseFingerprint } from '../model/signature.js';
-import type { TrustedKey } from './trust.js';
-import { readKey, trustStore } from './trust.js';
+import { MAX_KEY_BYTES } from '../review/keys.js';
+import { readSmall } from '../review/small-file.js';
+import type { Trust, TrustedKey } from './trust.js';
+import { readKey, requireNotRemoved, trustStore } from './trust.js';
 
 export interface KeysRequest {
   /** Only for the first installation: a public key's path and its fingerprint by another way. */
@@ -12,17 +14,18 @@ export interface KeysRequest {
 }
 
 export interface Keys {
-  readonly trusted: readonly TrustedKey[];
+  readonly trust: Trust;
   readonly isNew: boolean;
 }
 
 /**
- * The trust store's keys; only while it is empty, the one that was given with its fingerprint. A key that
+ * The trust store; only while it holds no key, the one that was given with its fingerprint. A key that
  * is trusted already may be given again: the first installation's command, ended half way, is typed again.
  */
 export async function keysFor(host: Host, request: KeysRequest): Promise<Keys> {
-  const stored = await trustStore(host);
-  if (stored.length > 0 && request.key === undefined) return { trusted: stored, isNew: false };
+  const store = await trustStore(host);
+  const stored = store.trusted;
+  if (stored.length > 0 && request.key === undefined) return { trust: store, isNew: false };
   if (request.key === undefined)
     throw usageError({
       code: 'NO_TRUST',
@@ -30,18 +33,23 @@ export async function keysFor(host: Host, request: KeysRequest): Promise<Keys> {
       hint: 'Add: --key packager.pub.pem --fingerprint F, with the fingerprint that the packager told you by another way than the medium.',
     });
   const given = await givenKey(host, request.key, request.fingerprint);
-  if (stored.length === 0) return { trusted: [given], isNew: true };
-  if (stored.some((key) => key.fingerprint === given.fingerprint)) return { trusted: stored, isNew: false };
+  requireNotRemoved(given, store.removed, request.key);
+  if (stored.length === 0) return { trust: { ...store, trusted: [given] }, isNew: true };
+  if (stored.some((key) => key.fingerprint === given.fingerprint)) return { trust: store, isNew: false };
   throw refusedError({
     code: 'TRUST_EXISTS',
     message: 'this node has trusted keys already; another --key is for the first installation only',
     where: target.trust,
-    hint: 'Run the same command without --key and --fingerprint.',
+    hint: `Run the same command without --key and --fingerprint. To trust this key too: airbundle trust add ${request.key}`,
   });
 }
 
-async function givenKey(host: Host, path: string, given: string | undefined): Promise<TrustedKey> {
-  const pem = await host.read(path);
+/**
+ * A public key with the fingerprint that came by another way.
+ * @throws BundleError exit 2 when one of them is missing; exit 4 when they do not belong together
+ */
+export async function givenKey(host: Host, path: string, given: string | undefined): Promise<TrustedKey> {
+  const pem = await readSmall(host, (await host.realpath(path)) ?? path, MAX_KEY_BYTES);
   if (pem === undefined)
     throw usageError({
       code: 'NO_KEY',

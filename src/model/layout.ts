@@ -21,6 +21,10 @@ export const member = {
 /** The target's own places. All are root's; `state` is 0700. */
 export const target = {
   trust: '/etc/airbundle/trust',
+  /** Keys that were trusted here and are not any more: remembered, never accepted. */
+  removedKeys: '/etc/airbundle/trust/removed',
+  /** How many of the trusted keys must have signed: one number; absent: 1. */
+  threshold: '/etc/airbundle/trust/threshold',
   state: '/var/lib/airbundle',
   /** The copy of the medium; what is verified here is what is used. */
   stage: '/var/lib/airbundle/stage',
@@ -29,6 +33,8 @@ export const target = {
   journal: '/var/lib/airbundle/journal.ndjson',
   /** The last committed installation: contents, files with digests, site digest. */
   receipt: '/var/lib/airbundle/receipt.json',
+  /** The highest committed sequence of each product; outlives the receipt. */
+  floor: '/var/lib/airbundle/floor.json',
   /** Displaced files of a run, under their own absolute path. */
   backup: '/var/lib/airbundle/backup',
   lock: '/run/airbundle.lock',

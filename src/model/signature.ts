@@ -10,6 +10,9 @@ import { untrustedError } from '../errors.js';
 /** Hostile inputs: a DER signature of P-256 has at most 72 bytes. */
 export const MAX_SIGNATURE_BYTES = 80;
 
+/** SPKI DER of a P-256 key with an uncompressed point. */
+const SPKI_BYTES = 91;
+
 /** SHA-256 of the public key's SPKI DER, 64 lower-case hex digits: what is read aloud and compared. */
 export function fingerprint(publicKey: KeyObject): string {
   return createHash('sha256')
@@ -60,6 +63,9 @@ export function parsePublicKey(pem: string, where: string): KeyObject {
     throw refuse('this public key cannot be read', cause);
   }
   if (!isP256(key)) throw refuse(`a P-256 key is wanted; this is ${describeKey(key)}`);
+  // A compressed point is the same key under another fingerprint: it would count as another signer.
+  if (key.export({ type: 'spki', format: 'der' }).length !== SPKI_BYTES)
+    throw refuse('this public key is not in its one form: a named curve and an uncompressed point');
   return key;
 }
 

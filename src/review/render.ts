@@ -131,6 +131,8 @@ function signatureRows(signatures: readonly Signature[], origin: KeyOrigin): str
         return [['signature', `BAD, key ${keyId}: the file is not this key's signature`]];
       case 'unknown':
         return [['signature', `not checked, key ${keyId}: no such key was given`]];
+      case 'removed':
+        return [['signature', `does not count, key ${keyId}: it was removed from this node's trusted keys`]];
     }
   });
 }

@@ -8,7 +8,7 @@ import { Sha256 } from '../model/grammar.js';
 import { folder } from '../model/layout.js';
 import { plain } from '../model/plain.js';
 import { MAX_SIGNATURE_BYTES, verifySignature } from '../model/signature.js';
-import type { TrustedKey } from './keys.js';
+import type { StoredKey, Trust, TrustedKey } from './keys.js';
 import { readSmall } from './small-file.js';
 
 /** X.sha256 as it lies in the folder, nothing of it believed yet. */
@@ -25,7 +25,10 @@ export interface ReadChecksums {
 }
 
 export interface Verified extends ReadChecksums {
+  /** The first of the signers. */
   readonly signedBy: TrustedKey;
+  /** Every trusted key that has signed; at least as many as the threshold. */
+  readonly signers: readonly TrustedKey[];
 }
 
 /** A signature file in the folder, by what the given keys say about it. */
@@ -33,8 +36,8 @@ export interface Signature {
   readonly file: string;
   /** From the file's name: never a proof. */
   readonly keyId: string;
-  /** `unknown`: no key with this id was given. */
-  readonly state: 'good' | 'bad' | 'unknown';
+  /** `unknown`: no key with this id was given. `removed`: it was, and is not trusted here any more. */
+  readonly state: 'good' | 'bad' | 'unknown' | 'removed';
   /** Of the key that proved it. */
   readonly fingerprint?: string;
 }
@@ -44,15 +47,11 @@ export interface Signature {
  * @param directory the bundle's folder
  * @throws BundleError exit 4, or 2 when it is no folder
  */
-export async function verifyChecksums(
-  host: ReadHost,
-  directory: string,
-  trusted: readonly TrustedKey[],
-): Promise<Verified> {
+export async function verifyChecksums(host: ReadHost, directory: string, trust: Trust): Promise<Verified> {
   await requireFolder(host, directory);
   const raw = await rawChecksums(host, directory);
-  const signedBy = await signerOf(host, directory, raw, trusted);
-  return { ...parseRaw(directory, raw), signedBy };
+  const signers = await requireSigners(host, directory, raw, trust);
+  return { ...parseRaw(directory, raw), signedBy: signers[0], signers };
 }
 
 async function requireFolder(host: ReadHost, directory: string): Promise<void> {
@@ -85,6 +84,11 @@ export async function rawChecksums(host: ReadHost, directory: string): Promise<R
       where: directory,
       hint: 'Give the folder that "bundle create" made, with its four files.',
     });
+  return rawChecksumsAt(host, directory, name);
+}
+
+/** @throws BundleError exit 4 */
+export async function rawChecksumsAt(host: ReadHost, directory: string, name: string): Promise<RawChecksums> {
   const bytes = await readSmall(host, join(directory, name), MAX_CHECKSUMS_BYTES);
   return { name, bytes: bytes ?? Buffer.alloc(0) };
 }
@@ -109,6 +113,7 @@ export async function signaturesIn(
   directory: string,
   { name, bytes }: RawChecksums,
   keys: readonly TrustedKey[],
+  removed: readonly StoredKey[] = [],
 ): Promise<Signature[]> {
   const files = (await host.list(directory)).flatMap((file) => {
     const id = /^\.([0-9a-f]{16})\.sig$/.exec(file.startsWith(name) ? file.slice(name.length) : '')?.[1];
@@ -117,7 +122,8 @@ export async function signaturesIn(
   return Promise.all(
     files.map(async ({ file, id }): Promise<Signature> => {
       const key = keys.find((candidate) => candidate.keyId === id);
-      if (key === undefined) return { file, keyId: id, state: 'unknown' };
+      if (key === undefined)
+        return { file, keyId: id, state: removed.some((one) => one.keyId === id) ? 'removed' : 'unknown' };
       const good = await isSignature(host, join(directory, file), bytes, key);
       return {
         file,
@@ -134,31 +140,91 @@ function stemOfFile(name: string): string {
 }
 
 /**
- * The first trusted key whose signature is there and right: the file's name comes from the key, never from
- * the folder.
- * @throws BundleError exit 4
+ * The trusted keys that have signed, when they are as many as the threshold asks for. A key counts once: the
+ * signature file's name comes from the key, never from the folder.
+ * @throws BundleError exit 4 that says which trusted key has signed and which has not
  */
-export async function signerOf(
+export async function requireSigners(
+  host: ReadHost,
+  directory: string,
+  raw: RawChecksums,
+  { trusted, removed, threshold }: Trust,
+): Promise<readonly [TrustedKey, ...TrustedKey[]]> {
+  const looked = await Promise.all(trusted.map((key) => lookFor(host, directory, raw, key)));
+  const [first, ...others] = looked.filter(({ good }) => good).map(({ key }) => key);
+  if (first !== undefined && others.length + 1 >= threshold) return [first, ...others];
+  const gone = await Promise.all(
+    removed.map(async (key) => ({ ...key, good: (await lookFor(host, directory, raw, key)).good })),
+  );
+  throw notSigned(directory, looked, first === undefined ? 0 : others.length + 1, threshold, gone);
+}
+
+interface Looked {
+  readonly key: TrustedKey;
+  readonly good: boolean;
+  /** In words. */
+  readonly found: string;
+}
+
+async function lookFor(
   host: ReadHost,
   directory: string,
   { name, bytes }: RawChecksums,
-  trusted: readonly TrustedKey[],
-): Promise<TrustedKey> {
-  const looked: string[] = [];
-  for (const key of trusted) {
-    const path = join(directory, folder.signature(stemOfFile(name), key.keyId));
-    if (await isSignature(host, path, bytes, key)) return key;
-    const there = (await host.lstat(path)) !== undefined;
-    looked.push(`${plain(path)}: ${there ? 'not a signature of this file by this key' : 'not there'}`);
-  }
-  throw untrustedError({
+  key: TrustedKey,
+): Promise<Looked> {
+  const path = join(directory, folder.signature(stemOfFile(name), key.keyId));
+  if (await isSignature(host, path, bytes, key)) return { key, good: true, found: plain(path) };
+  const there = (await host.lstat(path)) !== undefined;
+  return {
+    key,
+    good: false,
+    found: `${plain(path)}: ${there ? 'not a signature of this file by this key' : 'not there'}`,
+  };
+}
+
+function notSigned(
+  directory: string,
+  looked: readonly Looked[],
+  count: number,
+  threshold: number,
+  removed: readonly (StoredKey & { readonly good: boolean })[],
+): Error {
+  const gone = removed.filter(({ good }) => good);
+  const details = [
+    ...looked.map(({ key, good, found }) =>
+      good ? `signed by ${key.keyId}` : `not signed by ${key.keyId}: ${found}`,
+    ),
+    ...gone.map(({ keyId, since }) => `signed by ${keyId}, which does not count: removed here on ${since}`),
+  ];
+  const needed =
+    threshold === 1 ? '' : `; ${String(threshold)} of ${String(looked.length)} trusted keys must sign`;
+  const [removedKey] = gone;
+  if (count === 0 && removedKey !== undefined)
+    return untrustedError({
+      code: 'SIGNER_REMOVED',
+      message: `this bundle is signed by ${removedKey.keyId}, which was removed from this node's trusted keys on ${removedKey.since}, and by no trusted key${needed}`,
+      where: directory,
+      details,
+      hint: 'Ask the packager for a signature by a key that is trusted here (airbundle trust list): bundle sign makes one from the .sha256 file alone; put the .sig file into the folder.',
+    });
+  if (count > 0)
+    return untrustedError({
+      code: 'TOO_FEW_SIGNERS',
+      message: `${String(count)} of the ${String(threshold)} signatures that this node requires ${count === 1 ? 'is' : 'are'} there`,
+      where: directory,
+      details,
+      hint: 'Ask the missing signers to sign the .sha256 file (bundle sign X.sha256 --key …) and put their .sig files into the folder.',
+    });
+  return untrustedError({
     code: 'BAD_SIGNATURE',
     message:
-      trusted.length === 0 ? 'no key is trusted on this node yet' : 'no trusted key has signed this bundle',
+      looked.length === 0
+        ? 'no key is trusted on this node yet'
+        : `no trusted key has signed this bundle${needed}`,
     where: directory,
-    details: looked,
+    details,
     hint:
-      trusted.length === 0
+      looked.length === 0
         ? 'The first installation is: sh install.sh --key packager.pub.pem --fingerprint F …'
         : 'The folder is damaged, or another key signed it. Copy it again from its origin; ask the packager for the fingerprint of the key.',
   });

@@ -8,18 +8,20 @@ import { folder, member } from '../model/layout.js';
 import { plain } from '../model/plain.js';
 import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
-import type { TrustedKey } from './keys.js';
+import type { StoredKey, TrustedKey } from './keys.js';
 import type { Payload } from './payload.js';
 import { readPayload } from './payload.js';
 import type { RawChecksums, ReadChecksums, Signature } from './signed.js';
-import { parseRaw, rawChecksums, signaturesIn, signerOf } from './signed.js';
+import { parseRaw, rawChecksums, requireSigners, signaturesIn } from './signed.js';
 
 export interface VerifyRequest {
   readonly place: Place;
   /** Trusted already: given by the reviewer, or the node's store. */
   readonly keys: readonly TrustedKey[];
-  /** A reviewer who gives two keys asks for both signatures; of a store's keys one is enough, as for install. */
-  readonly signers: 'one' | 'every';
+  /** A reviewer who gives two keys asks for both signatures; a node's store says how many of its keys, as for install. */
+  readonly signers: number | 'every';
+  /** Keys of this node that do not count any more; a bundle that only they have signed is told apart. */
+  readonly removed?: readonly StoredKey[];
   /** Without proof of who made it: only whether the files agree with each other. */
   readonly unsigned: boolean;
   readonly reporter: Reporter;
@@ -174,9 +176,13 @@ async function examineFolder(
   const raw = await attempt(() => rawChecksums(host, directory));
   if (raw === undefined) return undefined;
   if (!unsigned) {
-    const asked = request.signers === 'every' ? keys.map((key) => [key]) : [keys];
+    const { signers, removed = [] } = request;
+    const asked =
+      signers === 'every'
+        ? keys.map((key) => ({ trusted: [key], removed, threshold: 1 }))
+        : [{ trusted: keys, removed, threshold: signers }];
     const proved = await Promise.all(
-      asked.map((some) => attempt(() => signerOf(host, directory, raw, some))),
+      asked.map((trust) => attempt(() => requireSigners(host, directory, raw, trust))),
     );
     if (proved.length === 0 || proved.includes(undefined)) return undefined;
   }
@@ -195,7 +201,7 @@ async function examineFolder(
     return whole;
   });
   if (payload === undefined) return undefined;
-  return attempt(() => describe(host, directory, names, raw, read, payload, { keys, unsigned }));
+  return attempt(() => describe(host, directory, names, raw, read, payload, request));
 }
 
 async function describe(
@@ -205,9 +211,9 @@ async function describe(
   raw: RawChecksums,
   { checksums, digest }: ReadChecksums,
   payload: Payload,
-  { keys, unsigned }: Pick<VerifyRequest, 'keys' | 'unsigned'>,
+  { keys, removed, unsigned }: Pick<VerifyRequest, 'keys' | 'removed' | 'unsigned'>,
 ): Promise<Examined> {
-  const signatures = await signaturesIn(host, directory, raw, keys);
+  const signatures = await signaturesIn(host, directory, raw, keys, removed);
   const ours = new Set([
     raw.name,
     ...checksums.files.map((file) => file.name),
