@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js';
 import type { CreateResult } from './create/create.js';
@@ -15,11 +15,12 @@ import { usageError } from './errors.js';
 import { defaultCacheDirectory } from './create/store.js';
 import { listCache, pruneCache } from './create/cache.js';
 import { localHost } from './host/local.js';
-import { signFolder } from './create/sign-folder.js';
+import { signBundle } from './create/sign-folder.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
 import { reviewCommands } from './review-commands.js';
 import { releaseWords } from './review/verify.js';
+import { askNewPassphrase, askPassphrase, hasTerminal } from './terminal.js';
 
 /** The folder of the package: src/ when run from source, build/ when built. */
 const packageFolder = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -32,7 +33,8 @@ interface CollectOptions extends CommonOptions {
 }
 
 interface CreateOptions extends CollectOptions {
-  readonly key: string;
+  readonly key?: string;
+  readonly sign: boolean;
   readonly passphraseFile?: string;
   readonly out: string;
   readonly force?: boolean;
@@ -66,7 +68,12 @@ function program(): Command {
     .description('make a signing key: PREFIX.key.pem (keep it) and PREFIX.pub.pem (hand it out)')
     .requiredOption('--out <prefix>', 'where the two files go, for example keys/packager')
     .option('--passphrase-file <file>', 'encrypt the private key with the first line of this file')
-    .addHelpText('after', '\nExample:\n  bundle keygen --out keys/packager')
+    .addOption(
+      new Option('--passphrase', 'encrypt the private key; the passphrase is asked for, twice').conflicts(
+        'passphraseFile',
+      ),
+    )
+    .addHelpText('after', '\nExample:\n  bundle keygen --out keys/packager --passphrase')
     .action(runKeygen);
   collectOptions(root.command('lock'))
     .description('write the exact packages, commits and digests to the lock; what still fits stays')
@@ -79,8 +86,9 @@ function program(): Command {
     .action(runLock);
   collectOptions(root.command('create'))
     .description('collect, pack and sign: writes OUT/NAME-VERSION-el7.x86_64/')
-    .requiredOption('--key <file>', 'the signing key that "bundle keygen" made')
-    .option('--passphrase-file <file>', "the key's passphrase, on the first line of this file")
+    .option('--key <file>', 'the signing key that "bundle keygen" made')
+    .option('--no-sign', 'write the folder without a signature; the key is on another machine')
+    .option('--passphrase-file <file>', "the key's passphrase, on the first line; asked for otherwise")
     .option('--out <folder>', 'where the folder of the bundle goes', process.env['AIRBUNDLE_OUT'] ?? 'dist')
     .option('--locked', 'refuse to write the lock: it must be there and fit the manifest')
     .option('--force', 'replace a bundle of the same name that has other bytes')
@@ -88,12 +96,16 @@ function program(): Command {
     .action(runCreate);
   commonOptions(root.command('sign'))
     .description("add one more signer's signature to a folder whose files agree with its checksums")
-    .argument('<folder>', 'the folder of the bundle')
+    .argument('<bundle>', 'the folder of the bundle; or its X.sha256 alone, where the key is')
     .requiredOption('--key <file>', 'the signing key that "bundle keygen" made')
-    .option('--passphrase-file <file>', "the key's passphrase, on the first line of this file")
+    .option('--passphrase-file <file>', "the key's passphrase, on the first line; asked for otherwise")
     .addHelpText(
       'after',
-      '\nExample:\n  bundle sign dist/tts-ha-1.0.1-el7.x86_64 --key keys/security.key.pem',
+      [
+        '\nExamples:',
+        '  bundle sign dist/tts-ha-1.0.1-el7.x86_64 --key keys/security.key.pem',
+        '  bundle sign /media/usb/tts-ha-1.0.1-el7.x86_64.sha256 --key keys/security.key.pem',
+      ].join('\n'),
     )
     .action(runSign);
   reviewCommands(root, { host: localHost, trustStore: false });
@@ -161,11 +173,23 @@ async function runInit(folder: string, options: CommonOptions): Promise<void> {
 }
 
 async function runKeygen(
-  options: CommonOptions & { readonly out: string; readonly passphraseFile?: string },
+  options: CommonOptions & {
+    readonly out: string;
+    readonly passphraseFile?: string;
+    readonly passphrase?: boolean;
+  },
 ): Promise<void> {
+  const asks = options.passphrase === true;
+  if (asks && !hasTerminal())
+    throw usageError({
+      code: 'NO_TERMINAL',
+      message: 'there is no terminal to ask for the passphrase on; no key was made',
+      hint: 'Give --passphrase-file FILE.',
+    });
   const made = await keygen({
     prefix: options.out,
     ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+    ...(asks ? { askPassphrase: askNewPassphrase } : {}),
   });
   if (options.output === 'json') {
     print(`${JSON.stringify(made, null, 2)}\n`);
@@ -251,14 +275,36 @@ async function runLock(
   }
 }
 
+/** Where a signing key's passphrase comes from. */
+function passphraseSource({ passphraseFile }: { readonly passphraseFile?: string }) {
+  return {
+    ...(passphraseFile === undefined ? {} : { passphraseFile }),
+    ...(hasTerminal() ? { askPassphrase } : {}),
+  };
+}
+
+function requireOneOf({ key, sign }: CreateOptions): void {
+  if (sign === (key !== undefined)) return;
+  throw usageError({
+    code: sign ? 'NO_KEY' : 'KEY_AND_NO_SIGN',
+    message: sign
+      ? 'nothing says who signs the bundle'
+      : '--no-sign signs nothing; --key is for the other way',
+    hint: sign
+      ? 'Give the key: --key keys/packager.key.pem. When it is on another machine: --no-sign'
+      : 'Leave out one of the two.',
+  });
+}
+
 async function runCreate(manifest: string, options: CreateOptions): Promise<void> {
+  requireOneOf(options);
   const reporter = reporterFor(options, process.env);
   try {
     const result = await createBundle({
       ...collection(manifest, options),
       out: options.out,
       keyPath: options.key,
-      ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+      ...passphraseSource(options),
       ...(options.force === undefined ? {} : { force: options.force }),
       ...(options.locked === undefined ? {} : { locked: options.locked }),
       installerPath: join(packageFolder, 'build', 'installer.cjs'),
@@ -272,15 +318,15 @@ async function runCreate(manifest: string, options: CreateOptions): Promise<void
 }
 
 async function runSign(
-  folder: string,
+  bundle: string,
   options: CommonOptions & { readonly key: string; readonly passphraseFile?: string },
 ): Promise<void> {
   const reporter = reporterFor(options, process.env);
   try {
-    const signed = await signFolder(localHost(), {
-      folder,
+    const signed = await signBundle(localHost(), {
+      bundle,
       keyPath: options.key,
-      ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+      ...passphraseSource(options),
       reporter,
     });
     print(options.output === 'json' ? `${JSON.stringify(signed, null, 2)}\n` : describeSigned(signed));
@@ -298,6 +344,12 @@ function describeSigned(signed: SignResult): string {
     `  key id       ${signed.keyId}`,
     `  fingerprint  ${formatFingerprint(signed.fingerprint)}`,
     `  signature    ${signed.signaturePath}`,
+    ...(signed.unchecked.length === 0
+      ? []
+      : [
+          `Not checked, since not all of them are here: ${signed.unchecked.join(' and ')}.`,
+          'Compare the digest of the checksums with what the packager told you, and put the signature file into the folder of the bundle.',
+        ]),
     '',
   ].join('\n');
 }
@@ -353,19 +405,36 @@ function cacheLine({ kind, name, sha256, sizeBytes, usedAt }: CacheEntry): strin
 }
 
 function describe(result: CreateResult): string {
-  const folder = relative(process.cwd(), result.folder);
+  const { keyId, stem } = result;
+  const near = relative(process.cwd(), result.folder);
+  const folder = near.startsWith('..') ? result.folder : near;
   return [
-    `${folder.startsWith('..') ? result.folder : folder}/`,
+    `${folder}/`,
     `  ${result.stem}.tar  ${formatBytes(result.payloadBytes)}  sha256 ${result.payloadSha256}`,
-    `  ${String(result.rpms)} RPMs, ${String(result.sources)} sources, signed by ${result.keyId}`,
+    `  ${String(result.rpms)} RPMs, ${String(result.sources)} sources, ${keyId === undefined ? 'not signed here' : `signed by ${keyId}`}`,
     ...(result.lockWritten ? [`  wrote ${result.lockPath}: put it under version control`] : []),
     ...result.lockChanges.map((line) => `    ${line}`),
-    'Carry the folder in. On the node, as root, in the folder (F: the fingerprint from bundle keygen):',
-    `  openssl dgst -sha256 -verify packager.pub.pem -signature ${result.stem}.sha256.${result.keyId}.sig ${result.stem}.sha256 \\`,
-    `    && sha256sum --strict -c ${result.stem}.sha256 \\`,
-    '    && sh install.sh --key packager.pub.pem --fingerprint F --site site.yaml --node NAME',
+    ...(keyId === undefined ? signElsewhere(folder, stem) : carryIn(stem, keyId)),
     '',
   ].join('\n');
+}
+
+function carryIn(stem: string, keyId: string): string[] {
+  return [
+    'Carry the folder in. On the node, as root, in the folder (F: the fingerprint from bundle keygen):',
+    `  openssl dgst -sha256 -verify packager.pub.pem -signature ${stem}.sha256.${keyId}.sig ${stem}.sha256 \\`,
+    `    && sha256sum --strict -c ${stem}.sha256 \\`,
+    '    && sh install.sh --key packager.pub.pem --fingerprint F --site site.yaml --node NAME',
+  ];
+}
+
+function signElsewhere(folder: string, stem: string): string[] {
+  return [
+    `Carry ${stem}.sha256 alone to the machine that has the key, and there:`,
+    `  bundle sign ${stem}.sha256 --key packager.key.pem`,
+    `Bring the .sig file back into ${folder}, and here (F: the fingerprint from bundle keygen):`,
+    `  bundle verify ${folder} --key packager.pub.pem --fingerprint F`,
+  ];
 }
 
 function print(text: string): void {

@@ -17,7 +17,8 @@ import { readConfigurations } from './create-templates.js';
 import { allOrAbort } from './create-together.js';
 import { refuseCredentials, withoutCredentialsIn } from './credentials.js';
 import type { EngineName } from './engine.js';
-import { loadSigningKey, readPassphrase } from './keys.js';
+import type { SigningKeyRequest } from './keys.js';
+import { openSigningKey } from './keys.js';
 import type { LockPlan, Update } from './lock-plan.js';
 import { lockChanges, planLock } from './lock-plan.js';
 import { lockPathOf, readLock, writeLock } from './lockfile.js';
@@ -47,13 +48,13 @@ export interface LockRequest {
   readonly trustHttp?: readonly string[];
 }
 
-export interface CreateRequest extends LockRequest {
+export interface CreateRequest extends LockRequest, Omit<SigningKeyRequest, 'keyPath'> {
   /** Refuses to write the lock: it must be there and fit. */
   readonly locked?: boolean;
   /** The folder X is made in this one. */
   readonly out: string;
-  readonly keyPath: string;
-  readonly passphraseFile?: string;
+  /** Undefined: nobody signs here. */
+  readonly keyPath: string | undefined;
   /** The built installer.cjs. */
   readonly installerPath: string;
   readonly installShPath: string;
@@ -77,7 +78,8 @@ export interface CreateResult extends LockResult {
   readonly state: WrittenFolder['state'];
   readonly payloadSha256: string;
   readonly payloadBytes: number;
-  readonly keyId: string;
+  /** Undefined: this run signed nothing. */
+  readonly keyId: string | undefined;
   /** The engine's own id of the image in which yum ran; not part of the bundle. */
   readonly collectorImageId: string;
 }
@@ -115,7 +117,8 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   const before = await readLock(lockPath, request.manifestPath);
   const manifest = await readManifest(request, before);
   const configurations = await readConfigurations(manifest, request.manifestPath);
-  const key = await loadSigningKey(request.keyPath, await passphraseOf(request));
+  const { keyPath } = request;
+  const key = keyPath === undefined ? undefined : await openSigningKey({ ...request, keyPath });
   const installSh = await readInstallSh(request.installShPath);
   const plan = planLock(manifest, before, request.update);
   if (request.locked === true) requireUnchanged(before, plan, lockPath, request.manifestPath);
@@ -135,7 +138,7 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   const made = await inStep(
     request.reporter,
     'pack',
-    'pack and sign',
+    key === undefined ? 'pack' : 'pack and sign',
     (step) =>
       writeFolder({
         out: request.out,
@@ -385,10 +388,6 @@ async function readManifest(
         : `${component.name}: --trust-http changes nothing: its commit is pinned, or its address is not plain http`,
     );
   return manifest;
-}
-
-async function passphraseOf({ passphraseFile }: CreateRequest): Promise<string | undefined> {
-  return passphraseFile === undefined ? undefined : readPassphrase(passphraseFile);
 }
 
 /** A copy in the store: what is described in bundle.json is then what is packed. */

@@ -12,6 +12,16 @@ export interface KeygenRequest {
   readonly prefix: string;
   /** Its first line encrypts the private key. */
   readonly passphraseFile?: string;
+  /** Asks a person for the passphrase that encrypts it, instead of a file. */
+  readonly askPassphrase?: () => Promise<string>;
+}
+
+export interface SigningKeyRequest {
+  readonly keyPath: string;
+  /** The key's passphrase on its first line. */
+  readonly passphraseFile?: string;
+  /** Asks a person, when the key turns out to have a passphrase and no file has it. */
+  readonly askPassphrase?: (question: string) => Promise<string>;
 }
 
 export interface KeygenResult {
@@ -38,7 +48,9 @@ export async function keygen(request: KeygenRequest): Promise<KeygenResult> {
     )
       throw keyExists(file);
   const passphrase =
-    request.passphraseFile === undefined ? undefined : await readPassphrase(request.passphraseFile);
+    request.passphraseFile === undefined
+      ? await request.askPassphrase?.()
+      : await readPassphrase(request.passphraseFile);
 
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const encryption = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
@@ -53,6 +65,20 @@ export async function keygen(request: KeygenRequest): Promise<KeygenResult> {
     throw error;
   }
   return { keyPath, publicKeyPath, keyId: keyId(publicKey), fingerprint: fingerprint(publicKey) };
+}
+
+/**
+ * The private key that signs, with its passphrase from a file or from a person who is asked for it.
+ * @throws BundleError as loadSigningKey
+ */
+export async function openSigningKey(request: SigningKeyRequest): Promise<KeyObject> {
+  const { keyPath, passphraseFile, askPassphrase } = request;
+  if (passphraseFile !== undefined) return loadSigningKey(keyPath, await readPassphrase(passphraseFile));
+  return loadSigningKey(keyPath).catch(async (error: unknown) => {
+    if (!(error instanceof BundleError && error.code === 'PASSPHRASE_NEEDED') || askPassphrase === undefined)
+      throw error;
+    return loadSigningKey(keyPath, await askPassphrase(`Passphrase of ${keyPath}: `));
+  });
 }
 
 /**
@@ -123,7 +149,7 @@ function requireP256(key: KeyObject, file: string): KeyObject {
 }
 
 /** The first line of the file. @throws BundleError exit 2 */
-export async function readPassphrase(file: string): Promise<string> {
+async function readPassphrase(file: string): Promise<string> {
   const bytes = await readBounded(file, MAX_PEM_BYTES).catch((cause: unknown) => {
     throw usageError({
       code: 'NO_PASSPHRASE',
@@ -170,7 +196,7 @@ function openKey(pem: string, where: string, passphrase: string | undefined, enc
       code: 'PASSPHRASE_NEEDED',
       message: 'the signing key has a passphrase',
       where,
-      hint: 'Write it on the first line of a file that only you can read (chmod 600), and add: --passphrase-file FILE',
+      hint: 'Run this on a terminal to be asked for it, or write it on the first line of a file that only you can read (chmod 600), and add: --passphrase-file FILE',
     });
   try {
     return createPrivateKey(passphrase === undefined ? pem : { key: pem, passphrase });
@@ -180,7 +206,7 @@ function openKey(pem: string, where: string, passphrase: string | undefined, enc
       message: encrypted ? 'the passphrase does not open the signing key' : 'the signing key is damaged',
       where,
       hint: encrypted
-        ? 'Check the first line of the passphrase file: a blank at its end counts.'
+        ? 'Type it again, or check the first line of the passphrase file: a blank at its end counts.'
         : 'Take it from its backup.',
       cause,
     });

@@ -23,7 +23,8 @@ export interface FolderRequest {
   readonly release: Pick<Checksums, 'name' | 'version' | 'sequence' | 'target'>;
   readonly payload: Omit<PackRequest, 'output'>;
   readonly installSh: Uint8Array;
-  readonly key: KeyObject;
+  /** Undefined: nobody signs here; the folder waits for its first signature. */
+  readonly key: KeyObject | undefined;
   /** Replaces an existing folder that differs. */
   readonly force: boolean;
 }
@@ -31,7 +32,8 @@ export interface FolderRequest {
 export interface WrittenFolder {
   readonly folder: string;
   readonly stem: string;
-  readonly keyId: string;
+  /** Undefined: this run signed nothing. */
+  readonly keyId: string | undefined;
   readonly payload: Packed;
   /** `written`; `same`: the folder was there with these bytes; `signed`: and now has this key's signature too. */
   readonly state: 'written' | 'same' | 'signed' | 'replaced';
@@ -66,15 +68,14 @@ export async function writeFolder(request: FolderRequest): Promise<WrittenFolder
         { name: names.installer, sha256: sha256Of(request.installSh) },
       ],
     });
-    const id = keyId(publicKeyOf(key));
-    const signature = { name: names.signature(stem, id), bytes: signChecksums(checksums, key) };
+    const signature = key === undefined ? undefined : signatureBy(key, stem, checksums);
     await writeDurable(path.join(temporary, names.installer), request.installSh);
     await writeDurable(path.join(temporary, names.checksums(stem)), checksums);
-    await writeDurable(path.join(temporary, signature.name), signature.bytes);
+    if (signature !== undefined) await writeDurable(path.join(temporary, signature.name), signature.bytes);
     await syncFolder(temporary);
-    const state = await publish({ temporary, folder, stem, checksums, signature, key, force: request.force });
+    const state = await publish({ temporary, folder, stem, checksums, signature, force: request.force });
     await syncFolder(out);
-    return { folder, stem, keyId: id, payload, state };
+    return { folder, stem, keyId: signature?.keyId, payload, state };
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
@@ -85,9 +86,26 @@ interface Ready {
   readonly folder: string;
   readonly stem: string;
   readonly checksums: string;
-  readonly signature: { readonly name: string; readonly bytes: Uint8Array };
-  readonly key: KeyObject;
+  readonly signature: NewSignature | undefined;
   readonly force: boolean;
+}
+
+interface NewSignature {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly keyId: string;
+  readonly publicKey: KeyObject;
+}
+
+function signatureBy(key: KeyObject, stem: string, checksums: string): NewSignature {
+  const publicKey = publicKeyOf(key);
+  const id = keyId(publicKey);
+  return {
+    name: names.signature(stem, id),
+    bytes: signChecksums(checksums, key),
+    keyId: id,
+    publicKey,
+  };
 }
 
 async function publish(ready: Ready): Promise<WrittenFolder['state']> {
@@ -140,16 +158,12 @@ async function firstDifference({ folder, stem, checksums }: Ready): Promise<stri
 }
 
 /** ECDSA signatures differ each time: a good one of this key stays, others' are not touched. */
-async function addSignature({
-  temporary,
-  folder,
-  checksums,
-  signature,
-  key,
-}: Ready): Promise<'same' | 'signed'> {
+async function addSignature({ temporary, folder, checksums, signature }: Ready): Promise<'same' | 'signed'> {
+  if (signature === undefined) return 'same';
   const file = path.join(folder, signature.name);
   const there = await lookAt(file, readFile(file));
-  if (there !== undefined && verifySignature(Buffer.from(checksums), there, publicKeyOf(key))) return 'same';
+  if (there !== undefined && verifySignature(Buffer.from(checksums), there, signature.publicKey))
+    return 'same';
   await rename(path.join(temporary, signature.name), file).catch((cause: unknown) => {
     throw unwritable(file, cause);
   });

@@ -42,7 +42,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 interface Setting {
   readonly folder: string;
   readonly out: string;
-  readonly request: CreateRequest;
+  readonly request: CreateRequest & { readonly keyPath: string };
   readonly publicKeyPath: string;
   /** The same request for create-child.ts. */
   readonly child: (changes?: Partial<CreateRequest>) => string;

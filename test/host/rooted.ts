@@ -71,7 +71,7 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
     root,
     commands,
     put(given, text, mode = 0o644) {
-      mkdirSync(path.dirname(at(given)), { recursive: true });
+      mkdirSync(path.dirname(at(given)), { recursive: true, mode: 0o755 });
       writeFileSync(at(given), text, { mode });
     },
     run,

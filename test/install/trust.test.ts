@@ -2,6 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { copyFileSync, cpSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Floor } from '../../src/install/floor.js';
 import type { Receipt } from '../../src/install/receipt.js';
 import { readKey, requireSequence, trustStore, verifyChecksums } from '../../src/install/trust.js';
 import { target } from '../../src/model/layout.js';
@@ -11,6 +12,7 @@ import type { MadeBundle } from './bundle.js';
 import { makeBundle, makeKey, sha256Of } from './bundle.js';
 
 const mine = makeKey();
+const NOBODY = { trusted: [], removed: [], threshold: 1 };
 const other = makeKey();
 
 describe('who signed a bundle', () => {
@@ -97,7 +99,7 @@ describe('who signed a bundle', () => {
       ['/none', 'there is no such folder'],
       [`/m/${made.stem}.tar`, 'this is a file; the folder of the bundle is wanted'],
     ] as const)
-      await expect(verifyChecksums(host, given, [])).rejects.toMatchObject({
+      await expect(verifyChecksums(host, given, NOBODY)).rejects.toMatchObject({
         code: 'NO_FOLDER',
         exit: 2,
         message,
@@ -141,6 +143,7 @@ describe('a key', () => {
 describe('the sequence', () => {
   const digest = sha256Of('installed');
   const receipt = { digest, contents: { name: 'small', version: '1.0.2', sequence: 5 } } as Receipt;
+  const floor: Floor = new Map([['small', { sequence: 5, digest }]]);
   const given = (sequence: number, name = 'small') => ({
     name,
     version: '1.0.3',
@@ -151,13 +154,13 @@ describe('the sequence', () => {
 
   it('may be anything at first, and grows from then on', () => {
     expect(() => {
-      requireSequence(given(1), digest, undefined);
+      requireSequence(given(1), digest, undefined, new Map());
     }).not.toThrow();
     expect(() => {
-      requireSequence(given(6), sha256Of('x'), receipt);
+      requireSequence(given(6), sha256Of('x'), receipt, floor);
     }).not.toThrow();
     expect(() => {
-      requireSequence(given(5), digest, receipt);
+      requireSequence(given(5), digest, receipt, floor);
     }).not.toThrow();
   });
 
@@ -167,7 +170,35 @@ describe('the sequence', () => {
     ['a higher one of another name', given(9, 'other'), 'OTHER_BUNDLE'],
   ])('refuses %s', (_, checksums, code) => {
     expect(() => {
-      requireSequence(checksums, sha256Of('x'), receipt);
+      requireSequence(checksums, sha256Of('x'), receipt, floor);
     }).toThrow(expect.objectContaining({ code, exit: 5 }));
+  });
+
+  it.each([
+    ['a lower one after an uninstall', given(4), sha256Of('x'), 'SEQUENCE_LOWER'],
+    ['an equal one of another bundle after an uninstall', given(5), sha256Of('x'), 'SEQUENCE_EQUAL'],
+  ])('refuses %s', (_, checksums, other_, code) => {
+    expect(() => {
+      requireSequence(checksums, other_, undefined, floor);
+    }).toThrow(expect.objectContaining({ code, exit: 5 }));
+  });
+
+  it('accepts the last release again after an uninstall, and another product from its beginning', () => {
+    requireSequence(given(5), digest, undefined, floor);
+    requireSequence(given(1, 'other'), sha256Of('x'), undefined, floor);
+    requireSequence(given(1, 'constructor'), sha256Of('x'), undefined, floor);
+  });
+
+  it('after a rollback accepts what is installed, what it went back from, and nothing between', () => {
+    const back = {
+      digest: sha256Of('old'),
+      contents: { name: 'small', version: '1', sequence: 2 },
+    } as Receipt;
+    requireSequence(given(2), sha256Of('old'), back, floor);
+    requireSequence(given(5), digest, back, floor);
+    for (const sequence of [1, 2, 3, 4])
+      expect(() => {
+        requireSequence(given(sequence), sha256Of('x'), back, floor);
+      }).toThrow(expect.objectContaining({ code: 'SEQUENCE_LOWER' }));
   });
 });

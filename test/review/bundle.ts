@@ -215,7 +215,7 @@ export function changedHeader(header: Buffer, change: (block: Buffer) => void): 
 export async function examined(
   where: string,
   keys: readonly TrustedKey[],
-  options: { readonly unsigned?: boolean; readonly signers?: 'one' | 'every' } = {},
+  options: { readonly unsigned?: boolean; readonly signers?: number | 'every' } = {},
 ): Promise<Examination> {
   const host = localHost();
   return examine(host, {

@@ -20,6 +20,10 @@ function nodeWith(pems: readonly string[] | undefined): ReadHost {
   const names = pems?.map((_, index) => `${String(index)}.pem`);
   return {
     ...host,
+    lstat: async (path) =>
+      names?.includes(path.slice(target.trust.length + 1)) === true
+        ? { kind: 'file', mode: 0o644, uid: 0, gid: 0, sizeBytes: 200, modifiedMs: 0 }
+        : host.lstat(path),
     list: async (path) => {
       if (path !== target.trust) return host.list(path);
       if (names === undefined) throw Object.assign(new Error('EACCES'), { code: 'EACCES' });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keygen } from '../../src/create/keys.js';
-import { signFolder } from '../../src/create/sign-folder.js';
+import { signBundle } from '../../src/create/sign-folder.js';
 import type { SignResult } from '../../src/create/sign-folder.js';
 import { localHost } from '../../src/host/local.js';
 import { readKey } from '../../src/review/keys.js';
@@ -16,7 +16,7 @@ async function makeKey(): Promise<Awaited<ReturnType<typeof keygen>>> {
 }
 
 const signed = (folder: string, keyPath: string): Promise<SignResult> =>
-  signFolder(localHost(), { folder, keyPath, reporter: recordingReporter() });
+  signBundle(localHost(), { bundle: folder, keyPath, reporter: recordingReporter() });
 
 describe('one more signer', () => {
   it('adds a signature that is verified beside the first, and says what it is over', async () => {
