@@ -9,7 +9,7 @@ export function hasTerminal(): boolean {
 
 /** What is typed after a question; undefined when it was ended by Ctrl-C or Ctrl-D. */
 export function askLine(question: string): Promise<string | undefined> {
-  return answer(question, process.stderr);
+  return answer(question, true);
 }
 
 /**
@@ -17,13 +17,7 @@ export function askLine(question: string): Promise<string | undefined> {
  * @throws BundleError exit 2 when nothing was typed
  */
 export async function askPassphrase(question: string): Promise<string> {
-  const nowhere = new Writable({
-    write: (_chunk, _encoding, done) => {
-      done();
-    },
-  });
-  process.stderr.write(question);
-  const typed = await answer('', nowhere);
+  const typed = await answer(question, false);
   process.stderr.write('\n');
   if (typed !== undefined && typed !== '') return typed;
   throw usageError({
@@ -47,9 +41,11 @@ export async function askNewPassphrase(): Promise<string> {
   });
 }
 
-/** In a terminal's own mode nothing echoes but what readline writes to `output`. */
-function answer(question: string, output: NodeJS.WritableStream): Promise<string | undefined> {
+/** Once readline has the terminal, nothing echoes but what readline writes; only then the question is shown. */
+function answer(question: string, echo: boolean): Promise<string | undefined> {
+  const output = echo ? process.stderr : nowhere();
   const terminal = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 });
+  if (!echo) process.stderr.write(question);
   return new Promise((resolve) => {
     terminal.on('close', () => {
       resolve(undefined);
@@ -61,5 +57,13 @@ function answer(question: string, output: NodeJS.WritableStream): Promise<string
       resolve(typed);
       terminal.close();
     });
+  });
+}
+
+function nowhere(): Writable {
+  return new Writable({
+    write: (_chunk, _encoding, done) => {
+      done();
+    },
   });
 }

@@ -252,6 +252,25 @@ describe('bundle create', () => {
     expect(readdirSync(out)).toEqual([STEM]);
   });
 
+  it('writes a folder that nobody has signed yet, which a key signs later without another byte', async () => {
+    const { request } = await setting();
+    const unsigned = await create({ ...request, keyPath: undefined });
+    expect([unsigned.state, unsigned.keyId]).toEqual(['written', undefined]);
+    const files = ['install.sh', `${STEM}.sha256`, `${STEM}.tar`];
+    expect(readdirSync(unsigned.folder).sort()).toEqual(files);
+    const bytes = files.map((file) => sha256Of(readFileSync(path.join(unsigned.folder, file))));
+    expect((await create({ ...request, keyPath: undefined })).state).toBe('same');
+    const signed = await create(request);
+    expect(signed.state).toBe('signed');
+    expect(readdirSync(unsigned.folder).sort()).toEqual(
+      [...files, `${STEM}.sha256.${signed.keyId ?? ''}.sig`].sort(),
+    );
+    expect(files.map((file) => sha256Of(readFileSync(path.join(unsigned.folder, file))))).toEqual(bytes);
+    // Whoever signs nothing leaves others' signatures where they are.
+    await create({ ...request, keyPath: undefined });
+    expect(readdirSync(unsigned.folder)).toHaveLength(4);
+  });
+
   it('refuses a folder with other bytes, and replaces it only by force', async () => {
     const { request, out } = await setting();
     const first = await create(request);

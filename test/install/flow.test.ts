@@ -4,12 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BundleError } from '../../src/errors.js';
 import type { InstallRequest, InstallResult } from '../../src/install/install.js';
 import { install } from '../../src/install/install.js';
+import type { Receipt } from '../../src/install/receipt.js';
 import { target } from '../../src/model/layout.js';
 import { createReporter } from '../../src/report.js';
 import type { Rooted, RootedOptions } from '../host/rooted.js';
 import { rootedHost, temporaryFolder } from '../host/rooted.js';
 import type { MadeBundle } from './bundle.js';
-import { makeBundle, makeKey } from './bundle.js';
+import { makeBundle, makeKey, sha256Of } from './bundle.js';
 
 const key = makeKey();
 
@@ -226,5 +227,75 @@ describe('the way through an installation', () => {
     const host = node();
     host.put(target.receipt, '{}');
     expect(await failure(run(host))).toMatchObject({ code: 'BAD_RECEIPT', exit: 5 });
+  });
+
+  /** As the node was left by an installation of this bundle, by whatever program. */
+  const committed = (host: Rooted, given: Partial<Receipt> = {}): void => {
+    host.put(`${target.trust}/${key.keyId}.pem`, key.pem);
+    host.put(
+      target.receipt,
+      JSON.stringify({
+        airbundleReceipt: 1,
+        digest: sha256Of(readFileSync(path.join(host.root, 'm', `${made.stem}.sha256`))),
+        keyId: key.keyId,
+        committedAt: '2026-11-22T10:00:00.000Z',
+        node: null,
+        siteDigest: null,
+        contents: made.contents,
+        recipes: {},
+        files: [],
+        links: [],
+        watched: { units: [], versions: [], vips: [], sockets: [] },
+        rpms: { before: 0, after: 0, installed: [] },
+        ...given,
+      }),
+    );
+  };
+  const later = { key: undefined, fingerprint: undefined, dryRun: true };
+
+  it.each([
+    ['ten years behind', '2016-11-22T10:00:00Z', true],
+    ['ten years ahead', '2036-11-22T10:00:00Z', false],
+    ['at the beginning of time', '1970-01-01T00:00:00Z', true],
+  ])('verifies the same with a clock %s', async (_, now, warned) => {
+    const host = node();
+    committed(host);
+    const said: string[] = [];
+    const reporter = createReporter({
+      format: 'text',
+      quiet: true,
+      color: false,
+      now: () => 0,
+      stream: { write: (text: string) => said.push(text) > 0 },
+    });
+    const result = await run(host, { ...later, reporter, date: () => new Date(now) });
+    expect(result.outcome).toBe('planned');
+    expect(said.join('').includes('before the last installation here')).toBe(warned);
+  });
+
+  it('judges signers and sequence before it opens the payload', async () => {
+    const host = node();
+    committed(host);
+    rmSync(path.join(host.root, 'm', `${made.stem}.tar`));
+    host.put(target.floor, JSON.stringify({ small: { sequence: 9, digest: sha256Of('newer') } }));
+    rmSync(path.join(host.root, target.receipt));
+    expect(await failure(run(host, later))).toMatchObject({ code: 'SEQUENCE_LOWER', exit: 5 });
+    host.put(`${target.trust}/x.pem`, makeKey().pem);
+    host.put(target.threshold, '2\n');
+    expect(await failure(run(host, later))).toMatchObject({ code: 'TOO_FEW_SIGNERS', exit: 4 });
+  });
+
+  it('does not go on with a damaged floor, and takes a receipt from before there was one', async () => {
+    const host = node();
+    committed(host, { digest: sha256Of('another bundle') });
+    expect(await failure(run(host, later))).toMatchObject({ code: 'SEQUENCE_EQUAL', exit: 5 });
+    host.put(target.floor, '{');
+    expect(await failure(run(host, later))).toMatchObject({ code: 'BAD_FLOOR', exit: 5 });
+  });
+
+  it('never begins with a key that was removed here', async () => {
+    const host = node();
+    host.put(`${target.removedKeys}/${key.keyId}.pem`, key.pem);
+    expect(await failure(run(host))).toMatchObject({ code: 'KEY_REMOVED', exit: 5 });
   });
 });

@@ -3,6 +3,7 @@ import {
   copyFileSync,
   cpSync,
   mkdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -17,10 +18,9 @@ import { target } from '../../src/model/layout.js';
 import { recordingReporter } from '../create/create-support.js';
 import type { Rooted } from '../host/rooted.js';
 import { rootedHost, temporaryFolder } from '../host/rooted.js';
-import { locate, examine } from '../../src/review/verify.js';
+import { examine, locate } from '../../src/review/verify.js';
 import type { MadeBundle, TestKey } from './bundle.js';
 import { makeBundle, makeKey } from './bundle.js';
-import { readFileSync } from 'node:fs';
 
 const anna = makeKey();
 const boris = makeKey();

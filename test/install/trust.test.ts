@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { copyFileSync, cpSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -107,6 +108,12 @@ describe('who signed a bundle', () => {
   });
 });
 
+/** The same key in its other form, by openssl. */
+function compressed(pem: string): string {
+  const form = ['ec', '-pubin', '-conv_form', 'compressed', '-pubout'];
+  return execFileSync('openssl', form, { input: pem, encoding: 'utf8', stdio: 'pipe' });
+}
+
 describe('a key', () => {
   const pem = (type: 'rsa' | 'ed25519' | 'p384'): string => {
     const { publicKey } =
@@ -127,6 +134,7 @@ describe('a key', () => {
     ['nothing', () => ''],
     ['text before it', () => `trust me\n${mine.pem}`],
     ['half of it', () => mine.pem.slice(0, 60)],
+    ['the same key with a compressed point, which has another fingerprint', () => compressed(mine.pem)],
   ])('is refused: %s', (_, text) => {
     expect(() => readKey(text(), '/k.pem')).toThrow(
       expect.objectContaining({ code: 'BAD_PUBLIC_KEY', exit: 4 }),
