@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create init inspect install keygen lock plan sign status verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create init inspect install keygen lock plan sign status trust verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -29,29 +29,31 @@ _airbundle() {
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
-    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than|--trust-http) return ;;
+    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than) return ;;
   esac
   case $word in
     -*)
       case $command in
         cache) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --cache --older-than --dry-run' -- "$word")) ;;
-        create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
+        create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run -h --help' -- "$word")) ;;
-        keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file -h --help' -- "$word")) ;;
-        lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --update -h --help' -- "$word")) ;;
+        keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file --passphrase -h --help' -- "$word")) ;;
+        lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --update -h --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
+        trust) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet -y --yes --dry-run --fingerprint --again' -- "$word")) ;;
         verify) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
       esac
       ;;
     *)
       case $command in
         cache) COMPREPLY=($(compgen -W 'list prune' -- "$word")) ;;
-        create | init | inspect | lock | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
-        install | plan | sign) COMPREPLY=($(compgen -d -- "$word")) ;;
+        trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
+        create | init | inspect | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        install | plan) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;
   esac
