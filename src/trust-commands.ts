@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { CommanderError } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions } from './commandline.js';
 import { EXIT, usageError } from './errors.js';
@@ -83,7 +83,7 @@ function changeOptions(command: Command): Command {
 
 function signerCount(text: string): number {
   if (/^[1-9][0-9]?$/.test(text)) return Number(text);
-  throw new CommanderError(EXIT.usage, 'airbundle.number', `error: "${text}" is not a number from 1 to 99`);
+  throw new InvalidArgumentError(`"${text}" is not a number from 1 to 99`);
 }
 
 /** The fingerprint is what makes a key the right one: nothing answers for the person here. */

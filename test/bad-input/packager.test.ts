@@ -99,7 +99,7 @@ describe('the command line', () => {
     {
       what: '`create` without `--key`',
       exit: 2,
-      code: 'COMMAND_LINE',
+      code: 'NO_KEY',
       mistake: () => ['create', 'it.yaml'],
     },
     {

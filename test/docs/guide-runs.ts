@@ -52,6 +52,8 @@ const CREATED = /dist\/tts-ha-1\.0\.0-el7\.x86_64/;
 const KEY = 'bundle keygen --out keys/packager >/dev/null';
 /** Nobody sits at the terminal of a test. */
 const YES = ['--node lb1', '--node lb1 -y'] as const;
+/** The fingerprint of the key that comes after the first. */
+const NEW_KEY = 'new=$(openssl pkey -pubin -in new.pub.pem -outform DER | sha256sum | cut -c 1-64)';
 /** No line of the other commands ends like this. */
 const WELL = /^all is well$/m;
 
@@ -146,6 +148,15 @@ export const PACKAGER_RUNS: readonly GuideRun[] = [
     ],
     shows: /^[0-9a-f]{64} {2}-$/m,
     after: `tar -xOf ${FOLDER}/tts-ha-1.0.0-el7.x86_64.tar bundle.json | grep -q "\${OUT%% *}"`,
+  },
+  {
+    page: REVIEWER,
+    first: 'sha256sum X.sha256',
+    cwd: FOLDER,
+    before:
+      'bundle keygen --out ../../keys/security >/dev/null; mkdir /tmp/away.$$; cp ./*.sha256 /tmp/away.$$; cd /tmp/away.$$',
+    turned: [['security.key.pem', '"$OLDPWD/../../keys/security.key.pem"']],
+    shows: /^signed: tts-ha 1\.0\.0, sequence 1, [^]*^Not checked, /m,
   },
   { page: TROUBLE, first: 'docker version', shows: /Server/ },
   {
@@ -260,12 +271,25 @@ export const NODE_RUNS: readonly GuideRun[] = [
   },
   {
     page: OPERATOR,
-    first: 'openssl pkey -pubin -in new.pub.pem -outform DER | sha256sum',
+    first: 'airbundle trust list',
     cwd: '/root',
-    before:
-      'openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out new.pub.pem 2>/dev/null',
-    shows: /^[0-9a-f]{64} {2}-$/m,
-    after: 'rm /etc/airbundle/trust/new.pem',
+    before: `openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out new.pub.pem 2>/dev/null; ${NEW_KEY}`,
+    turned: [
+      ['trust add new.pub.pem', 'trust add new.pub.pem --fingerprint "$new" -y'],
+      ['require 2', 'require 2 -y'],
+    ],
+    shows: /^trusted {2}[0-9a-f]{16} [^]*^2 of 2 trusted keys must sign a release$/m,
+  },
+  {
+    page: OPERATOR,
+    first: 'airbundle trust require 1',
+    cwd: '/root',
+    before: NEW_KEY,
+    turned: [
+      ['require 1', 'require 1 -y'],
+      ['remove 1a2b3c4d', 'remove "$(echo "$new" | cut -c 1-8)" -y'],
+    ],
+    shows: /^removed {2}[0-9a-f]{16} /m,
   },
   {
     page: REVIEWER,
