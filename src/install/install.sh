@@ -126,8 +126,11 @@ take() { # file, name in the stage
 
 # The id of a key: the first 16 digits of its fingerprint, which is the SHA-256 of the SPKI in DER.
 identify() { # public key, its path for people
-  openssl pkey -pubin -in "$1" -outform DER -out "$stage/key.der" >/dev/null 2>&1 ||
-    fail 4 BAD_PUBLIC_KEY "$2 is not a public key in PEM" 'put the packager.pub.pem there that bundle keygen wrote'
+  # 91 bytes: P-256, uncompressed. Another form of the same key would count as another signer.
+  if ! openssl pkey -pubin -in "$1" -outform DER -out "$stage/key.der" >/dev/null 2>&1 ||
+    [ "$(wc -c <"$stage/key.der")" -ne 91 ]; then
+    fail 4 BAD_PUBLIC_KEY "$2 is not a public key in PEM, or not of P-256" 'put the packager.pub.pem there that bundle keygen wrote'
+  fi
   digest=$(sha256sum <"$stage/key.der" | cut -d ' ' -f 1)
   id=$(printf %s "$digest" | cut -c 1-16)
 }

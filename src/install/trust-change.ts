@@ -4,6 +4,7 @@ import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { formatFingerprint } from '../model/signature.js';
 import { givenKey } from './keys.js';
+import { busyError } from './lock-holder.js';
 import { systemError } from './system-error.js';
 import type { StoredKey, TrustStore } from './trust.js';
 import { removedLine, requireNotRemoved, trustStore, trustStoreKeys } from './trust.js';
@@ -131,13 +132,7 @@ export async function requireThreshold(host: Host, request: RequireRequest): Pro
 /** One at a time, with the same lock as an installation; the store is read again afterwards. */
 async function change(host: Host, request: TrustRequest, plan: () => Promise<Change>): Promise<TrustResult> {
   const lock = await host.lock(target.lock);
-  if (lock === undefined)
-    throw refusedError({
-      code: 'BUSY',
-      message: 'another airbundle is at work on this node',
-      where: target.lock,
-      hint: `Wait for it to end. Who it is: fuser -v ${target.lock}`,
-    });
+  if (lock === undefined) throw await busyError(host, target.lock);
   try {
     const { changes, apply } = await plan();
     const outcome = await carryOut(request, changes, apply);
