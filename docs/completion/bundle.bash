@@ -29,18 +29,18 @@ _airbundle() {
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
-    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than) return ;;
+    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than|--trust-http) return ;;
   esac
   case $word in
     -*)
       case $command in
         cache) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --cache --older-than --dry-run' -- "$word")) ;;
-        create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
+        create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run -h --help' -- "$word")) ;;
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file --passphrase -h --help' -- "$word")) ;;
-        lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --update -h --help' -- "$word")) ;;
+        lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --update -h --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
