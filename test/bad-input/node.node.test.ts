@@ -39,7 +39,7 @@ interface Row {
 const MASKED: readonly (readonly [RegExp, string])[] = [
   [/\b(?:[0-9a-f]{4} ){15}[0-9a-f]{4}\b/g, 'FINGERPRINT'],
   [/\b[0-9a-f]{64}\b/g, 'SHA256'],
-  [/\b[0-9a-f]{16}(?=\.sig\b)/g, 'KEYID'],
+  [/\b[0-9a-f]{16}(?=\.sig\b)|(?<=signed by )[0-9a-f]{16}\b/g, 'KEYID'],
   [/\b\d{8}T\d{6}Z-\d+/g, 'RUN'],
   [/\bfirst\.\d+\.\w+/g, 'first.PID'],
   [/\bprocess \d+/g, 'process PID'],
