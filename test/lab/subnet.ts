@@ -11,6 +11,6 @@ export const freeSubnets = (): Subnet24[] => {
     .map((one) => one.address);
   const first = Math.floor(Math.random() * 256);
   return Array.from({ length: 256 }, (_, index) => `10.213.${(first + index) % 256}`).filter(
-    (subnet) => !taken.some((address) => address.startsWith(`${subnet}.`) || address.startsWith('10.213.0.')),
+    (subnet) => !taken.some((address) => address.startsWith(`${subnet}.`)),
   );
 };
