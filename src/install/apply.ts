@@ -16,7 +16,7 @@ import { together } from './package-changes.js';
 import type { Plan, PlanStep } from './plan.js';
 import type { Facts } from './probe.js';
 import type { InstalledFile, InstalledLink } from './receipt.js';
-import { rollbackCommand } from './rollback-command.js';
+import { undoCommand } from './undo-command.js';
 import { applyServices } from './services.js';
 import { stagedFolder } from './staged.js';
 import { accountsOf, addAccounts } from './steps/accounts.js';
@@ -99,7 +99,7 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
       .catch(() => undefined);
     const undone = await undoFailedRun(host, request, changes, begun);
     await journal.record({ event: 'undone', step, problems: undone.problems }).catch(() => undefined);
-    throw withUndone(error, step, undone, { ...left, rollback: await rollbackCommand(host) });
+    throw withUndone(error, step, undone, { ...left, rollback: await undoCommand(host, 'rollback') });
   } finally {
     await cleanUp(host, plan).catch((error: unknown) => {
       request.reporter.warn(`build folders are left in ${target.build}: ${String(error)}`);

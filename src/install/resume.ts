@@ -1,7 +1,7 @@
 import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { RpmAllowances } from './rpm-plan.js';
-import { rollbackCommand } from './rollback-command.js';
+import { undoCommand } from './undo-command.js';
 import type { Unsettled } from './unsettled.js';
 
 /** What decides about the end of an installation, as it was typed. */
@@ -34,13 +34,12 @@ export function planFlags({
  */
 export async function requireSameRun(host: Host, { begun }: Unsettled, given: InstallInputs): Promise<void> {
   if (begun === undefined) return;
-  const rollback = await rollbackCommand(host);
   if (begun.kind !== 'install')
     throw refusedError({
       code: 'UNFINISHED_RUN',
       message: `the ${begun.kind} ${begun.run} on this node is not finished`,
       where: `run ${begun.run}`,
-      hint: `Finish it first: airbundle ${begun.kind}`,
+      hint: `Finish it first: ${await undoCommand(host, begun.kind)}`,
     });
   const differences: string[] = [];
   const compare = (what: string, before: string | null, now: string | null): void => {
@@ -63,6 +62,6 @@ export async function requireSameRun(host: Host, { begun }: Unsettled, given: In
     message: `an installation of ${begun.bundle} on this node was ended before it was done; this is not the same one`,
     where: `run ${begun.run}`,
     details: differences,
-    hint: `Finish it with the command that began it, or take it back: ${rollback}\nNothing was changed.`,
+    hint: `Finish it with the command that began it, or take it back: ${await undoCommand(host, 'rollback')}\nNothing was changed.`,
   });
 }

@@ -7,12 +7,12 @@ import { committedRuns } from './undo-record.js';
 /**
  * Removes what killed runs left in the stage. The caller holds the lock, so no other run of this program
  * uses it; install.sh copies there before it has the lock, into first.PID.*, and is left alone while it lives.
- * @param directory the folder that is being installed: it may be install.sh's copy
+ * @param directory the folder that is being installed, if one is: it may be install.sh's copy
  */
-export async function dropOldStages(host: Host, directory: string): Promise<void> {
+export async function dropOldStages(host: Host, directory: string | undefined): Promise<void> {
   for (const name of await host.list(target.stage)) {
     const path = join(target.stage, name);
-    if (directory === path || directory.startsWith(`${path}/`)) continue;
+    if (directory === path || directory?.startsWith(`${path}/`) === true) continue;
     const pid = /^first\.(\d+)\./.exec(name)?.[1];
     if (pid !== undefined && (await host.lstat(`/proc/${pid}`)) !== undefined) continue;
     await host.remove(path);
