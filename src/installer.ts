@@ -65,7 +65,7 @@ function program(): Command {
           : renderStatus(status).split('\n').map(printable).join('\n'),
       );
     });
-  undoCommands(root);
+  undoCommands(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor } from './commandline.js';
 import { EXIT } from './errors.js';
-import { localHost } from './host/local.js';
+import type { Host } from './host/host.js';
 import { keptInWords } from './install/kept-aside.js';
 import { renderUndoPlan, undoPlanToJson } from './install/render-undo.js';
 import { rollback } from './install/rollback.js';
@@ -23,7 +23,7 @@ interface UndoOptions extends CommonOptions {
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 /** `rollback` and `uninstall`. */
-export function undoCommands(root: Command): void {
+export function undoCommands(root: Command, host: () => Host): void {
   undoOptions(root.command('rollback'))
     .description('take back an unfinished run; otherwise the last committed one')
     .option(
@@ -36,7 +36,7 @@ export function undoCommands(root: Command): void {
     )
     .action(async (options: UndoOptions) => {
       await runUndoCommand(options, 'Rollback', (request) =>
-        rollback(localHost(), { ...request, to: options.to }),
+        rollback(host(), { ...request, to: options.to }),
       );
     });
   undoOptions(root.command('uninstall'))
@@ -45,7 +45,7 @@ export function undoCommands(root: Command): void {
     .addHelpText('after', '\nExamples:\n  airbundle uninstall --dry-run\n  airbundle uninstall --purge -y')
     .action(async (options: UndoOptions) => {
       await runUndoCommand(options, 'Uninstall', (request) =>
-        uninstall(localHost(), { ...request, purge: options.purge === true }),
+        uninstall(host(), { ...request, purge: options.purge === true }),
       );
     });
 }

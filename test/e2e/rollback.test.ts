@@ -7,6 +7,7 @@ import path from 'node:path';
 import type { Outcome } from '../lab/docker.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
+import { say } from '../lab/progress.js';
 import type { Operator, Packer } from './install-lab.js';
 import { DESK, operator, packer } from './install-lab.js';
 import { LOAD, pulse } from './pulse.js';
@@ -161,7 +162,7 @@ describe('going back on a node', () => {
     const before = await running();
     let load = await underLoad(() => done(install(three, '--allow-upgrade')));
     expect(await answer()).toBe('program 2 rate 30');
-    console.log(`upgrade with a restart: ${load.failed} of ${load.asked} requests failed`);
+    say(`upgrade with a restart: ${load.failed} of ${load.asked} requests failed`);
     expect((await op.sh('rpm -q pulse-shared')).stdout).toBe('pulse-shared-2.0-1.el7.noarch');
 
     const plan = await done(op.sh('airbundle rollback --dry-run'));
@@ -171,7 +172,7 @@ describe('going back on a node', () => {
     load = await underLoad(() =>
       done(op.sh(`airbundle rollback --to ${digestOf(one).slice(0, 8)} --old-rpms ${OLD_RPMS} -y`)),
     );
-    console.log(`rollback with a restart: ${load.failed} of ${load.asked} requests failed`);
+    say(`rollback with a restart: ${load.failed} of ${load.asked} requests failed`);
     expect(load.answers['program 1 rate 10']).toBeGreaterThan(0);
     expect(await running()).toBe(before);
     expect((await op.sh('rpm -q pulse-shared; rpm -V pulse-shared')).stdout).toBe(
