@@ -15,7 +15,10 @@ export async function findLockHolder(path: string): Promise<LockHolder | undefin
     if (!(await hasOpen(pid, real))) continue;
     const child = await describe(pid);
     if (child === undefined) continue;
-    const parent = child.command.startsWith('flock -n -E ') ? await describe(child.parent) : undefined;
+    const ours = child.command.startsWith('flock -n -E ');
+    // Its airbundle has just died, and it is about to: that lock does not count.
+    if (ours && child.parent === 1) continue;
+    const parent = ours ? await describe(child.parent) : undefined;
     const { command, since, pid: id } = parent ?? child;
     return { pid: id, command, since };
   }

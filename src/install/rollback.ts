@@ -12,7 +12,7 @@ import { layerOfUnsettled, mergeLayers } from './undo-merge.js';
 import type { CommittedRuns } from './undo-record.js';
 import { committedRuns } from './undo-record.js';
 import type { UndoRequest, UndoResult, UndoRun } from './undo-run.js';
-import { checkBack, runUndo } from './undo-run.js';
+import { checkBack, nothingDone, runUndo } from './undo-run.js';
 import type { Unsettled } from './unsettled.js';
 import { hasUnsettled, readUnsettled } from './unsettled.js';
 
@@ -40,7 +40,7 @@ async function rollbackAlone(host: Host, request: RollbackRequest): Promise<Undo
   const open = await readUnsettled(host, receipt?.run ?? null);
   const runs = await committedRuns(host, receipt);
   const undo = chooseUndo(open, runs, receipt, request.to);
-  if (undo.runs.length === 0 && open.begun === undefined) return unchanged(undo);
+  if (undo.runs.length === 0 && open.begun === undefined) return nothingDone(undo);
   const run: UndoRun = {
     kind: 'rollback',
     undo,
@@ -60,16 +60,6 @@ async function rollbackAlone(host: Host, request: RollbackRequest): Promise<Undo
     throw doneButNotWell(error);
   });
   return { ...result, warnings: [...result.warnings, ...warnings] };
-}
-
-function unchanged(undo: Undo): UndoResult {
-  const plan: UndoResult['plan'] = {
-    files: [],
-    packages: { erase: [], kept: [], downgrade: [], oneWay: [] },
-    services: { stop: [], disable: [], enable: [], act: [] },
-    accounts: [],
-  };
-  return { outcome: 'unchanged', undo, plan, receipt: undo.receipt, kept: [], warnings: [] };
 }
 
 /** Pure: which runs are taken back. @throws BundleError exit 2 or 5 */

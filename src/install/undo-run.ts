@@ -98,6 +98,17 @@ export async function runUndo(host: Host, request: UndoRequest, run: UndoRun): P
   }
 }
 
+/** There is nothing to take back. */
+export function nothingDone(undo: Undo): UndoResult {
+  const plan: UndoPlan = {
+    files: [],
+    packages: { erase: [], kept: [], downgrade: [], oneWay: [] },
+    services: { stop: [], disable: [], enable: [], act: [] },
+    accounts: [],
+  };
+  return { outcome: 'unchanged', undo, plan, receipt: undo.receipt, kept: [], warnings: [] };
+}
+
 /** Copies of the RPMs: what is tested is what rpm reads. */
 async function stageOldRpms(host: Host, folders: readonly string[], stage: string): Promise<string[]> {
   const into = join(stage, 'old-rpms');

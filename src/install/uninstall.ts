@@ -10,8 +10,8 @@ import { dropOldStages, KEPT_LIST } from './tidy.js';
 import { undoCommand } from './undo-command.js';
 import { committedRuns } from './undo-record.js';
 import type { UndoRequest, UndoResult } from './undo-run.js';
-import { runUndo } from './undo-run.js';
-import { readUnsettled } from './unsettled.js';
+import { nothingDone, runUndo } from './undo-run.js';
+import { NOTHING_UNSETTLED, readUnsettled } from './unsettled.js';
 
 export interface UninstallRequest extends UndoRequest {
   /** Receipts, sequence floor and removed keys go too. */
@@ -29,6 +29,10 @@ const REMOVED_KEYS = 'removed';
  * @throws BundleError exit 5 or 6
  */
 export async function uninstall(host: Host, request: UninstallRequest): Promise<UndoResult> {
+  const places = [target.state, target.command, target.libexec, target.trust];
+  const there = await Promise.all(places.map((path) => host.lstat(path)));
+  if (there.every((facts) => facts === undefined))
+    return nothingDone(undoOf(NOTHING_UNSETTLED, { records: [], unknown: undefined }, undefined, 0));
   try {
     return await alone(host, () => uninstallAlone(host, request));
   } catch (error) {

@@ -98,7 +98,8 @@ describe('going back on a node', () => {
       .join('\n');
   const words = `--site ${DESK}/site.yaml --node lb1 -y`;
   const folder = (bundle: MadeBundle): string => `/media/usb/${bundle.stem}`;
-  const first = (bundle: MadeBundle): Promise<Outcome> => op.first(folder(bundle), words);
+  const first = (bundle: MadeBundle, extra = ''): Promise<Outcome> =>
+    op.first(folder(bundle), `${words} ${extra}`);
   const install = (bundle: MadeBundle, extra = ''): Promise<Outcome> =>
     op.sh(`airbundle install ${folder(bundle)} ${words} ${extra}`);
   const done = async (run: Promise<Outcome>): Promise<Outcome> => {
@@ -294,9 +295,32 @@ describe('going back on a node', () => {
     expect(cut).toBeGreaterThan(2);
   });
 
+  it('kill -9 at any moment of an uninstall: the same command, or install.sh, ends with the node of before', async () => {
+    let cut = 0;
+    for (const afterMs of [400, 700, 1000, 1300, 1600]) {
+      await done(first(three, '--allow-upgrade'));
+      const killed = op.sh(
+        `setsid -w sh -c 'echo $$ >/run/group; exec airbundle uninstall -y --old-rpms ${OLD_RPMS}'`,
+      );
+      await sleep(afterMs);
+      await op.sh('kill -KILL -$(cat /run/group); while pgrep -x rpm; do sleep 0.1; done');
+      if ((await killed).exitCode !== 0) cut += 1;
+      const command = (await op.sh('test -x /usr/sbin/airbundle')).exitCode === 0;
+      const proof = `--key ${DESK}/key.pem --fingerprint ${pack.key.fingerprint}`;
+      await done(
+        op.sh(
+          `${command ? 'airbundle uninstall' : `cd ${folder(three)} && sh install.sh uninstall ${proof}`} -y --old-rpms ${OLD_RPMS}`,
+        ),
+      );
+      expect([afterMs, await state()]).toEqual([afterMs, clean]);
+    }
+    expect(cut).toBeGreaterThan(2);
+  });
+
   it('is refused with words for a digest that was never here, and when there is nothing to go back to', async () => {
-    const none = await op.sh('mkdir -p /var/lib/airbundle; sh -c true');
-    expect(none.exitCode).toBe(0);
+    const proof = `--key ${DESK}/key.pem --fingerprint ${pack.key.fingerprint}`;
+    const none = await op.sh(`cd ${folder(one)} && sh install.sh rollback ${proof} -y`);
+    expect([none.exitCode, none.stderr]).toEqual([5, expect.stringContaining('error[NOTHING_TO_UNDO]')]);
     await done(first(one));
     const unknown = await op.sh(`airbundle rollback -y --to ${'0'.repeat(16)}`);
     expect([unknown.exitCode, unknown.stderr]).toEqual([5, expect.stringContaining('error[NO_SUCH_RUN]')]);
