@@ -336,7 +336,7 @@ describe('going back on a node', () => {
     const second = await op.sh('airbundle rollback -y');
     expect([second.exitCode, second.stderr]).toEqual([
       5,
-      expect.stringMatching(/process \d+, since \d{4}-\S+: flock \/run\/airbundle\.lock sleep 3/),
+      expect.stringMatching(/process \d+, since \d{4}-\S+\n[^]*\| flock \/run\/airbundle\.lock sleep 3/),
     ]);
     await held;
   });
