@@ -1,8 +1,7 @@
-import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor, runProgram } from './commandline.js';
-import { EXIT, refusedError, usageError } from './errors.js';
+import { EXIT } from './errors.js';
 import { localHost } from './host/local.js';
 import type { InstallRequest, InstallResult } from './install/install.js';
 import { install } from './install/install.js';
@@ -11,6 +10,8 @@ import { readStatus, renderStatus } from './install/status.js';
 import { reviewCommands } from './review-commands.js';
 import { printable } from './report.js';
 import { trustCommands } from './trust-commands.js';
+import { absolute, agreedTo, newRunId, requireRoot, stopOnSignals, wasInterrupted } from './node-command.js';
+import { undoCommands } from './undo-commands.js';
 
 interface InstallOptions extends CommonOptions {
   readonly key?: string;
@@ -27,8 +28,6 @@ interface InstallOptions extends CommonOptions {
 }
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
-
-let interrupted = false;
 
 function program(): Command {
   const root = new Command('airbundle').description(
@@ -68,6 +67,7 @@ function program(): Command {
       );
     });
   trustCommands(root, { host: localHost, requireRoot, absolute });
+  undoCommands(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
 }
@@ -99,7 +99,7 @@ function installOptions(command: Command): Command {
 async function runInstall(directory: string, options: InstallOptions, dryRun: boolean): Promise<void> {
   requireRoot();
   const reporter = reporterFor(options, process.env);
-  stopOnSignals();
+  stopOnSignals('what was begun is undone');
   const host = localHost();
   const request: InstallRequest = {
     directory: absolute(directory),
@@ -117,27 +117,10 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
     reporter,
     now: () => performance.now(),
     date: () => new Date(),
-    runId: `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${String(process.pid)}`,
-    interrupted: () => interrupted,
-    confirm: async (plan, facts) => {
-      const isAsked = !dryRun && options.yes !== true;
-      // Nobody says yes to a plan that was not shown; with -o json, stdout is for the result alone.
-      const screen = options.output === 'text' ? process.stdout : process.stderr;
-      if (options.output === 'text' || isAsked)
-        screen.write(
-          renderPlan(plan, facts, options.verbose === true)
-            .split('\n')
-            .map(printable)
-            .join('\n'),
-        );
-      if (!isAsked) return true;
-      if (process.stdin.isTTY && screen.isTTY) return ask('Go on? [y/N] ', screen);
-      throw usageError({
-        code: 'NO_TERMINAL',
-        message: 'there is no terminal to ask on; nothing was changed',
-        hint: 'Look at the plan (--dry-run shows it again), then run the same command with -y.',
-      });
-    },
+    runId: newRunId(),
+    interrupted: wasInterrupted,
+    confirm: (plan, facts) =>
+      agreedTo(renderPlan(plan, facts, options.verbose === true), { ...options, dryRun }),
   };
   try {
     finish(await install(host, request), options, (text) => {
@@ -174,44 +157,6 @@ function summary({ outcome, plan, receipt }: InstallResult): string {
         ? `${name}: nothing to do`
         : `${name}: nothing to do, but to write down that it is installed`;
   }
-}
-
-function absolute(path: string): string {
-  return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
-}
-
-function requireRoot(): void {
-  if (process.getuid?.() === 0) return;
-  throw refusedError({
-    code: 'NOT_ROOT',
-    message: 'this has to be run as root',
-    hint: `sudo airbundle ${process.argv.slice(2).join(' ')}`,
-  });
-}
-
-/** The step that runs is finished or fails by itself; then what was begun is undone. A second Ctrl-C does not change that. */
-function stopOnSignals(): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => {
-      if (!interrupted) process.stderr.write(`${signal}: stopping; what was begun is undone\n`);
-      interrupted = true;
-    });
-}
-
-function ask(question: string, screen: NodeJS.WritableStream): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: screen });
-  return new Promise((resolve) => {
-    terminal.on('close', () => {
-      resolve(false);
-    });
-    terminal.on('SIGINT', () => {
-      terminal.close();
-    });
-    terminal.question(question, (answer) => {
-      resolve(/^y(?:es)?$/i.test(answer.trim()));
-      terminal.close();
-    });
-  });
 }
 
 // Modes are given where they matter; what tools make by themselves gets the usual ones.

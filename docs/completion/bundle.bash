@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create init inspect install keygen lock plan sign status trust verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create init inspect install keygen lock plan rollback sign status trust uninstall verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -25,11 +25,11 @@ _airbundle() {
       COMPREPLY=($(compgen -f -- "$word"))
       return
       ;;
-    --cache)
+    --cache|--old-rpms)
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
-    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than|--trust-http) return ;;
+    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than|--to|--trust-http) return ;;
   esac
   case $word in
     -*)
@@ -42,9 +42,11 @@ _airbundle() {
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file --passphrase -h --help' -- "$word")) ;;
         lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --update -h --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
+        rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet -y --yes --dry-run --fingerprint --again' -- "$word")) ;;
+        uninstall) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --purge -h --help' -- "$word")) ;;
         verify) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
       esac
       ;;

@@ -24,6 +24,15 @@ export interface CopyOptions extends WriteOptions {
   readonly sha256?: string;
 }
 
+/** A process that holds a lock. */
+export interface LockHolder {
+  readonly pid: number;
+  /** Its command line. */
+  readonly command: string;
+  /** When it was started. */
+  readonly since: Date;
+}
+
 export interface OpenFile {
   write(bytes: Uint8Array): Promise<void>;
   /** Modes set, closed; not synced: what is staged is staged again after a power cut. */
@@ -85,6 +94,8 @@ export interface Host {
   chown(path: string, uid: number, gid: number): Promise<void>;
   /** An exclusive lock held by this process until `release`, or until it dies. undefined: somebody holds it. */
   lock(path: string): Promise<{ release(): Promise<void> } | undefined>;
+  /** Who holds it now, as the kernel says; undefined: nobody does, or it cannot be seen. */
+  lockHolder(path: string): Promise<LockHolder | undefined>;
 }
 
 /** What looking at a bundle takes: nothing that writes, nothing that runs. */

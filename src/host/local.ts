@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { constants, promises as fs } from 'node:fs';
 import { dirname, basename, join } from 'node:path';
 import type { FileFacts, Host, WriteOptions } from './host.js';
+import { findLockHolder } from './lock-holder.js';
 import type { Argv, RunOptions } from './process.js';
 import { run, runLogged } from './process.js';
 
@@ -171,6 +172,7 @@ export function localHost(): Host {
     remove: (path) => fs.rm(path, { recursive: true, force: true }),
     chown: (path, uid, gid) => fs.chown(path, uid, gid),
     lock: holdLock,
+    lockHolder: findLockHolder,
   };
 }
 

@@ -3,7 +3,6 @@ import type { Configuration } from '../configure/index.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
-import { formatNevra } from '../model/nevra.js';
 import type { Applied } from './apply.js';
 import { raiseFloor } from './floor.js';
 import type { Plan } from './plan.js';
@@ -11,10 +10,17 @@ import type { Facts } from './probe.js';
 import type { InstalledFile, Receipt, Watched } from './receipt.js';
 import { recipeOf, writeReceipt } from './receipt.js';
 import { installedPackages } from './rpm.js';
+import { runningOf } from './running.js';
 import type { Verified } from './trust.js';
+import { writeUndoRecord } from './undo-record.js';
+import { unitsBefore } from './units-before.js';
+import type { Unsettled } from './unsettled.js';
 
 /** What one run did, and on what. */
 export interface CommitInput {
+  readonly runId: string;
+  /** What unfinished runs left, which this one took over. */
+  readonly unsettled: Unsettled;
   readonly date: Date;
   readonly verified: Verified;
   readonly contents: Contents;
@@ -44,7 +50,7 @@ function watchedOf({ services, status }: Configuration): Watched {
   };
 }
 
-/** Raises the sequence floor and writes the receipt: from here on this bundle is what is installed. */
+/** Writes how to go back, raises the sequence floor, then the receipt: from here on this bundle is what is installed. */
 export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
   const { verified, contents, plan, facts, applied, receipt } = input;
   const rebuilt = new Set(
@@ -53,10 +59,10 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
   const kept = new Set(
     contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)),
   );
-  const rpms = plan.steps.flatMap((step) => (step.kind === 'rpms' ? [...step.missing, ...step.upgrade] : []));
   const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
   const written: Receipt = {
     airbundleReceipt: 1,
+    run: input.runId,
     digest: verified.digest,
     keyId: verified.signedBy.keyId,
     committedAt: input.date.toISOString(),
@@ -73,9 +79,30 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     rpms: {
       before: sameBundle?.before ?? facts.installed.length,
       after: (await installedPackages(host)).length,
-      installed: [...(sameBundle?.installed ?? []), ...rpms.map((rpm) => formatNevra(rpm.nevra))],
+      installed: [
+        ...new Set([
+          ...(sameBundle?.installed ?? []),
+          ...applied.packages.added,
+          ...applied.packages.replaced.map(({ to }) => to),
+        ]),
+      ],
     },
   };
+  await writeUndoRecord(host, {
+    airbundleUndo: 1,
+    run: input.runId,
+    committedAt: written.committedAt,
+    bundle: `${contents.name} ${contents.version}`,
+    from: receipt?.digest ?? null,
+    to: verified.digest,
+    displaced: [...applied.displaced],
+    made: [...applied.made],
+    packages: { added: [...applied.packages.added], replaced: [...applied.packages.replaced] },
+    accounts: [...applied.accounts],
+    units: [...unitsBefore(input).values()],
+    running: runningOf(input.configuration),
+    receipt: receipt ?? null,
+  });
   const { name, sequence } = contents;
   await raiseFloor(host, receipt, name, { sequence, digest: verified.digest });
   await writeReceipt(host, written);

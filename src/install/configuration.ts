@@ -1,11 +1,12 @@
 import { dirname, basename, join } from 'node:path';
-import type { ConfiguredFile } from '../configure/types.js';
+import type { ConfiguredFile, Refresh, Validation } from '../configure/types.js';
 import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Argv } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { Reporter } from '../report.js';
 import type { PlanStep } from './plan.js';
+import { placedText } from './placed.js';
 import type { Changes } from './undo.js';
 
 type ConfigurationStep = Extract<PlanStep, { kind: 'configuration' }>;
@@ -26,7 +27,7 @@ export async function applyConfiguration(
     await changes.makeDirectory(directory.path, { mode: directory.mode, ...ids });
   }
   for (const file of step.files) {
-    await changes.keep(file.path);
+    await changes.keep(file.path, placedText(file.content));
     await writeTested(host, file, reporter);
   }
   for (const refresh of step.refreshes) {
@@ -50,12 +51,15 @@ export async function applyConfiguration(
 /** After files were put back: the system takes note of them again. Never throws. */
 export async function refreshAgain(
   host: Host,
-  step: ConfigurationStep,
+  refreshes: readonly Refresh[],
   restored: ReadonlySet<string>,
 ): Promise<string[]> {
   const problems: string[] = [];
-  for (const { files, argv, timeoutMs, onFailure } of step.refreshes) {
+  for (const { files, argv, timeoutMs, onFailure } of refreshes) {
     if (!files.some((path) => restored.has(path))) continue;
+    // `sysctl -p FILE` without the file: what it set stays until the next boot.
+    const named = argv.filter((word) => files.includes(word));
+    if ((await Promise.all(named.map((path) => host.lstat(path)))).includes(undefined)) continue;
     const result = await host.run(argv, { timeoutMs });
     if (result.exitCode !== 0 && onFailure === 'fail') problems.push(`${argv.join(' ')} ${outcome(result)}`);
   }
@@ -65,10 +69,19 @@ export async function refreshAgain(
 async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter): Promise<void> {
   const ids = await accountIds(host, file.owner, file.group);
   if (file.validate !== undefined) {
-    const candidate = join(dirname(file.path), `.${basename(file.path)}.airbundle-test`);
+    const candidate = candidateFor(file.path);
     await host.writeDurable(candidate, file.content, { mode: 0o600 });
     try {
-      await validate(host, file, candidate, reporter);
+      const problem = await validate(host, file.path, file.validate, candidate);
+      if (problem?.kind === 'untested') reporter.warn(problem.message);
+      else if (problem !== undefined)
+        throw stepError({
+          code: 'CONFIGURATION_REFUSED',
+          message: problem.message,
+          where: `step configuration, ${file.path}`,
+          details: problem.details,
+          hint: 'The file was not swapped in. Mend the site file and run the same command again.',
+        });
     } finally {
       await host.remove(candidate);
     }
@@ -76,29 +89,39 @@ async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter)
   await host.writeDurable(file.path, file.content, { mode: file.mode, ...ids });
 }
 
-async function validate(
+/** Where a file is tested: beside its place, so that what it names relatively is found. */
+export function candidateFor(path: string): string {
+  return join(dirname(path), `.${basename(path)}.airbundle-test`);
+}
+
+interface ValidationProblem {
+  readonly kind: 'refused' | 'untested';
+  readonly message: string;
+  readonly details: readonly string[];
+}
+
+/** Has a candidate tested by the program that will read it. @returns undefined: it is good */
+export async function validate(
   host: Host,
-  file: ConfiguredFile,
+  path: string,
+  rule: Validation,
   candidate: string,
-  reporter: Reporter,
-): Promise<void> {
-  const rule = file.validate;
-  if (rule === undefined) return;
+): Promise<ValidationProblem | undefined> {
   const [program, ...words] = rule.argv;
   const argv: Argv = [program, ...words.map((word) => word.replaceAll('{file}', candidate))];
   const result = await host.run(argv, { timeoutMs: rule.timeoutMs });
-  if (result.exitCode !== null && rule.okExits.includes(result.exitCode)) return;
-  if (result.startError === 'ENOENT' && rule.withoutProgram === 'skip') {
-    reporter.warn(`${file.path} was not tested: ${program} is not on this node`);
-    return;
-  }
-  throw stepError({
-    code: 'CONFIGURATION_REFUSED',
-    message: `${file.path}: ${argv.join(' ')} ${outcome(result)}`,
-    where: `step configuration, ${file.path}`,
+  if (result.exitCode !== null && rule.okExits.includes(result.exitCode)) return undefined;
+  if (result.startError === 'ENOENT' && rule.withoutProgram === 'skip')
+    return {
+      kind: 'untested',
+      message: `${path} was not tested: ${program} is not on this node`,
+      details: [],
+    };
+  return {
+    kind: 'refused',
+    message: `${path}: ${argv.join(' ')} ${outcome(result)}`,
     details: lastLines(result),
-    hint: 'The file was not swapped in. Mend the site file and run the same command again.',
-  });
+  };
 }
 
 async function accountIds(host: Host, owner: string, group: string): Promise<{ uid: number; gid: number }> {

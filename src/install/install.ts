@@ -10,17 +10,17 @@ import { formatBytes, inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
 import { commit } from './commit.js';
+import { alone } from './alone.js';
 import { readFloor } from './floor.js';
-import type { Unsettled } from './journal.js';
-import { openJournal, readUnsettled } from './journal.js';
+import { openJournal } from './journal.js';
 import { keysFor } from './keys.js';
-import { busyError } from './lock-holder.js';
 import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
 import { probe } from './probe.js';
 import type { Receipt } from './receipt.js';
 import { readReceipt } from './receipt.js';
+import { planFlags, requireSameRun } from './resume.js';
 import { speaksOf, testTransaction } from './rpm.js';
 import type { RpmAllowances } from './rpm-plan.js';
 import { readSite } from './site-file.js';
@@ -28,7 +28,11 @@ import { systemError } from './system-error.js';
 import { dropOldBackups, dropOldStages } from './tidy.js';
 import type { Verified } from './trust.js';
 import { clockWarning, requireSequence, verifyChecksums } from './trust.js';
+import { runningOf } from './running.js';
+import { unitsBefore } from './units-before.js';
 import { unpack } from './unpack.js';
+import type { Unsettled } from './unsettled.js';
+import { readUnsettled } from './unsettled.js';
 
 export interface InstallRequest {
   /** The folder that "bundle create" made: the medium, or install.sh's copy of it. */
@@ -76,26 +80,15 @@ export async function install(host: Host, request: InstallRequest): Promise<Inst
 }
 
 async function installAlone(host: Host, request: InstallRequest): Promise<InstallResult> {
-  await prepare(host).catch((error: unknown) => {
-    throw systemError(error, 'preparing the installation, before any change', EXIT.refused);
+  return alone(host, async () => {
+    const stage = join(target.stage, request.runId);
+    try {
+      await dropOldStages(host, request.directory);
+      return await installLocked(host, request, stage);
+    } finally {
+      await host.remove(stage).catch(() => undefined);
+    }
   });
-  const lock = await host.lock(target.lock);
-  if (lock === undefined) throw await busyError(host, target.lock);
-  const stage = join(target.stage, request.runId);
-  try {
-    await dropOldStages(host, request.directory);
-    return await installLocked(host, request, stage);
-  } finally {
-    await host.remove(stage).catch(() => undefined);
-    await lock.release();
-  }
-}
-
-async function prepare(host: Host): Promise<void> {
-  await host.makeDirectory(target.state, { mode: 0o711 });
-  for (const path of [target.stage, target.backup, target.log])
-    await host.makeDirectory(path, { mode: 0o700 });
-  await host.makeDirectory(target.build, { mode: 0o711 });
 }
 
 async function installLocked(host: Host, request: InstallRequest, stage: string): Promise<InstallResult> {
@@ -113,16 +106,17 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       `${checksums.name} ${checksums.version}, sequence ${String(checksums.sequence)}, signed by ${signers.map(({ keyId }) => keyId).join(', ')}`,
   );
   requireSequence(verified.checksums, verified.digest, receipt, await readFloor(host, receipt));
+  const unsettled = await readUnsettled(host, receipt?.run ?? null);
+  await requireSameRun(host, unsettled, { ...request, digest: verified.digest });
 
   // The same bundle as committed: its contents are known, and the payload is read only if a step needs it.
   const known = receipt?.digest === verified.digest ? receipt.contents : undefined;
-  const first =
-    known === undefined ? undefined : await planFor(host, request, known, verified, keys.isNew, receipt);
+  const look = (contents: Contents): Promise<Planned> =>
+    planFor(host, request, { contents, verified, isNewKey: keys.isNew, receipt, unsettled });
+  const first = known === undefined ? undefined : await look(known);
   const settled = first !== undefined && !needsPayload(first.plan);
   const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
-  const { plan, facts, configuration, siteDigest, unsettled } = settled
-    ? first
-    : await planFor(host, request, contents, verified, keys.isNew, receipt);
+  const { plan, facts, configuration, siteDigest } = settled ? first : await look(contents);
 
   const refusals = [...plan.refusals, ...(await rpmRefusals(host, plan, stage, request.allow.conflicts))];
   const final = { ...plan, refusals };
@@ -138,8 +132,10 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       details: refusals,
       hint: 'Mend these, or allow those that name a flag, and run the same command again.',
     });
-  // A newer release that changes nothing else raises the sequence floor: the receipt is written all the same.
-  const isDone = final.steps.length === 0 && receipt?.digest === verified.digest;
+  // A newer release that changes nothing else raises the sequence floor: the receipt is written all the same;
+  // so it is when a killed run had come to its last step.
+  const isDone =
+    final.steps.length === 0 && receipt?.digest === verified.digest && unsettled.begun === undefined;
   if (!isDone && !(await request.confirm(final, facts)))
     return { outcome: 'declined', plan: final, receipt, warnings: [] };
 
@@ -147,10 +143,14 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   if (!isDone)
     await journal.record({
       event: 'begin',
+      kind: 'install',
       digest: verified.digest,
       bundle: `${contents.name} ${contents.version}`,
       node: final.node,
-      units: [...facts.units].map(([unit, { active, enabled }]) => ({ unit, active, enabled })),
+      siteDigest,
+      flags: planFlags(request.allow),
+      units: [...unitsBefore({ facts, unsettled }).values()],
+      running: runningOf(configuration),
     });
   const applied = await apply(host, {
     plan: final,
@@ -175,6 +175,8 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   if (isDone) return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
 
   const committed = await commit(host, {
+    runId: request.runId,
+    unsettled,
     date: request.date(),
     verified,
     contents,
@@ -187,7 +189,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   });
   await journal.record({ event: 'commit', digest: verified.digest });
   await journal.record({ event: 'end', result: 'committed' });
-  await dropOldBackups(host);
+  await dropOldBackups(host, committed);
   return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
 }
 
@@ -236,17 +238,18 @@ interface Planned {
   readonly facts: Facts;
   readonly configuration: Configuration;
   readonly siteDigest: Sha256 | null;
+}
+
+interface Known {
+  readonly contents: Contents;
+  readonly verified: Verified;
+  readonly isNewKey: boolean;
+  readonly receipt: Receipt | undefined;
   readonly unsettled: Unsettled;
 }
 
-async function planFor(
-  host: Host,
-  request: InstallRequest,
-  contents: Contents,
-  verified: Verified,
-  isNewKey: boolean,
-  receipt: Receipt | undefined,
-): Promise<Planned> {
+async function planFor(host: Host, request: InstallRequest, known: Known): Promise<Planned> {
+  const { contents, verified, isNewKey, receipt, unsettled } = known;
   const site = await readSite(host, request, contents);
   const facts = await inStep(
     request.reporter,
@@ -260,7 +263,6 @@ async function planFor(
       }),
     (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
   );
-  const unsettled = await readUnsettled(host);
   const planRequest: PlanRequest = {
     contents,
     digest: verified.digest,
@@ -278,7 +280,6 @@ async function planFor(
     facts,
     configuration: site.configuration,
     siteDigest: site.digest,
-    unsettled,
   };
 }
 

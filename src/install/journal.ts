@@ -1,5 +1,11 @@
 import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
+import type { PackageChanges } from './package-changes.js';
+import type { Running } from './running.js';
+
+/** What a run puts at a path: a regular file or a symbolic link. */
+export type Placed =
+  { readonly sha256: string; readonly link: null } | { readonly sha256: null; readonly link: string };
 
 /** What was at a path before this program wrote there. */
 export interface Displaced {
@@ -11,6 +17,10 @@ export interface Displaced {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** SHA-256 of the file that was there. */
+  readonly sha256: string | null;
+  /** What took its place; null: not known. */
+  readonly after: Placed | null;
 }
 
 /** A unit before this program touched it. */
@@ -20,22 +30,57 @@ export interface UnitBefore {
   readonly enabled: string;
 }
 
+export interface MadeAccount {
+  readonly name: string;
+  /** Its group was made with it. */
+  readonly ownGroup: boolean;
+}
+
+/** A run as it began. What differs in a run that goes on with it is refused. */
+export type Begun = BegunInstall | BegunUndo;
+
+export interface BegunInstall {
+  readonly kind: 'install';
+  readonly digest: string;
+  /** Name and version. */
+  readonly bundle: string;
+  readonly node: string | null;
+  readonly siteDigest: string | null;
+  /** The flags that change the plan, as typed, sorted. */
+  readonly flags: readonly string[];
+}
+
+export interface BegunUndo {
+  readonly kind: 'rollback' | 'uninstall';
+  /** The digest that is gone back to; null: nothing installed. */
+  readonly digest: string | null;
+  /** The runs that it takes back, the newest first. */
+  readonly undoes: readonly string[];
+  /** The run whose receipt is committed afterwards. */
+  readonly to: string | null;
+}
+
 /** One line of the journal: what this program did on this node, in the order in which it did it. */
 export type JournalEvent =
-  | {
+  | ({
       readonly event: 'begin';
-      readonly digest: string;
-      readonly bundle: string;
-      readonly node: string | null;
       readonly units: readonly UnitBefore[];
-    }
+      readonly running: Running;
+    } & BegunInstall)
+  | ({ readonly event: 'begin' } & BegunUndo)
+  | { readonly event: 'step-start'; readonly step: 'rpms'; readonly data: PackageChanges }
+  | { readonly event: 'step-start'; readonly step: 'users'; readonly data: readonly MadeAccount[] }
   | { readonly event: 'step-start'; readonly step: string; readonly data?: unknown }
   | { readonly event: 'step-done'; readonly step: string; readonly data?: unknown }
   | { readonly event: 'step-failed'; readonly step: string; readonly reason: string }
   | ({ readonly event: 'displaced' } & Displaced)
+  /** Another content than the one that `displaced` announced goes to a path of this or an unfinished run. */
+  | { readonly event: 'placed'; readonly path: string; readonly after: Placed }
   | { readonly event: 'made'; readonly path: string }
   | { readonly event: 'undone'; readonly step: string; readonly problems: readonly string[] }
-  | { readonly event: 'commit'; readonly digest: string }
+  | { readonly event: 'commit'; readonly digest: string | null }
+  /** A rollback or an uninstall is done: nothing of what it took back is open any more. */
+  | { readonly event: 'taken-back'; readonly digest: string | null }
   | { readonly event: 'end'; readonly result: 'committed' | 'failed' | 'interrupted' };
 
 export interface Journal {
@@ -69,115 +114,4 @@ export function openJournal(host: Host, runId: string): Journal {
       return mine;
     },
   };
-}
-
-/** What earlier runs began and neither committed nor undid: they were killed, or could not undo everything. */
-export interface Unsettled {
-  /**
-   * NEVRAs of an RPM step that began and never ended: a killed %post leaves a package that looks whole to
-   * rpm -q and rpm -V (FACTS), so these are installed again.
-   */
-  readonly packages: ReadonlySet<string>;
-  /** What these runs wrote over, in the order in which they did; each path once, as it was before all of them. */
-  readonly displaced: readonly Displaced[];
-  /** Directories that they made, in that order. */
-  readonly made: readonly string[];
-  /** Units as they were before the first of them. */
-  readonly units: ReadonlyMap<string, UnitBefore>;
-}
-
-export const NOTHING_UNSETTLED: Unsettled = {
-  packages: new Set(),
-  displaced: [],
-  made: [],
-  units: new Map(),
-};
-
-export async function readUnsettled(host: Host): Promise<Unsettled> {
-  return unsettled((await host.read(target.journal))?.toString('utf8') ?? '');
-}
-
-/** Pure: the journal's text → what is open at its end. */
-export function unsettled(text: string): Unsettled {
-  const packages = new Set<string>();
-  let begun: string[] = [];
-  const displaced = new Map<string, Displaced>();
-  const made = new Set<string>();
-  const units = new Map<string, UnitBefore>();
-  const settle = (): void => {
-    for (const open of [displaced, made, units]) open.clear();
-  };
-  for (const raw of text.split('\n')) {
-    const line = parse(raw);
-    if (line === undefined) continue;
-    if (line.event === 'begin')
-      for (const unit of listOf(line.units))
-        if (isUnit(unit) && !units.has(unit.unit)) units.set(unit.unit, unit);
-    if (line.event === 'displaced' && isDisplaced(line) && !displaced.has(line.path))
-      displaced.set(line.path, {
-        path: line.path,
-        backup: line.backup,
-        link: line.link,
-        mode: line.mode,
-        uid: line.uid,
-        gid: line.gid,
-      });
-    if (line.event === 'made' && typeof line.path === 'string') made.add(line.path);
-    if (line.event === 'commit') settle();
-    if (line.event === 'undone' && listOf(line.problems).length === 0) settle();
-    if (line.step !== 'rpms') continue;
-    if (line.event === 'step-start') {
-      begun = listOf(line.data).filter((nevra): nevra is string => typeof nevra === 'string');
-      for (const nevra of begun) packages.add(nevra);
-    }
-    // Only what this step began: an earlier bundle's half-installed package stays open.
-    if (line.event === 'step-done') for (const nevra of begun) packages.delete(nevra);
-  }
-  return { packages, displaced: [...displaced.values()], made: [...made], units };
-}
-
-/** Any of the events, as read: nothing is believed of it. */
-interface Line {
-  readonly event?: unknown;
-  readonly step?: unknown;
-  readonly data?: unknown;
-  readonly units?: unknown;
-  readonly problems?: unknown;
-  readonly path?: unknown;
-  readonly backup?: unknown;
-  readonly link?: unknown;
-  readonly mode?: unknown;
-  readonly uid?: unknown;
-  readonly gid?: unknown;
-}
-
-/** A line that a crash cut off is no event. */
-function parse(raw: string): Line | undefined {
-  if (raw === '') return undefined;
-  try {
-    const value: unknown = JSON.parse(raw);
-    return typeof value === 'object' && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function isUnit(value: unknown): value is UnitBefore {
-  if (typeof value !== 'object' || value === null) return false;
-  const { unit, active, enabled } = value as Partial<Record<keyof UnitBefore, unknown>>;
-  return [unit, active, enabled].every((word) => typeof word === 'string');
-}
-
-function isDisplaced(line: Line): line is Line & Displaced {
-  const nullable = (value: unknown): boolean => value === null || typeof value === 'string';
-  return (
-    typeof line.path === 'string' &&
-    nullable(line.backup) &&
-    nullable(line.link) &&
-    [line.mode, line.uid, line.gid].every((value) => typeof value === 'number')
-  );
 }

@@ -13,7 +13,7 @@ import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import { nodeRefusals } from './node-refusals.js';
 import type { Facts } from './probe.js';
-import type { Unsettled } from './journal.js';
+import type { Unsettled } from './unsettled.js';
 import type { Receipt } from './receipt.js';
 import { recipeOf } from './receipt.js';
 import type { RpmAllowances, RpmPlan } from './rpm-plan.js';
@@ -205,7 +205,7 @@ function rpmStep(rpms: RpmPlan): PlanStep | undefined {
       ...rpms.missing.map((rpm) => `+ ${formatNevra(rpm.nevra)}`),
       ...rpms.older.map(({ rpm, installed }) => `^ ${formatNevra(installed)} → ${formatNevra(rpm.nevra)}`),
     ],
-    undo: 'not undone: the packages stay, which changes no running service',
+    undo: 'the packages stay when a later step fails; `airbundle rollback` erases what was added',
     missing: rpms.missing,
     upgrade,
   };
@@ -219,7 +219,7 @@ function usersStep(configuration: Configuration, facts: Facts): PlanStep | undef
     id: 'users',
     title: 'make the service accounts',
     changes: users.map((user) => `account ${user.name}  home ${user.home}  shell ${user.shell}`),
-    undo: 'not undone: an account without files does nothing',
+    undo: 'the accounts stay when a later step fails; `airbundle rollback` removes those that own nothing',
     users,
   };
 }
@@ -358,7 +358,7 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
         `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
     ),
     ...configuration.firewall.map(describeOpening),
-    ...(unsettled.displaced.length === 0 && unsettled.packages.size === 0
+    ...(unsettled.begun === undefined && unsettled.displaced.length === 0 && unsettled.packages.size === 0
       ? []
       : ['an earlier run was ended before it was done: what it began is done again']),
     ...(facts.selinux === 'Enforcing' ? ['SELinux is enforcing: files get the label of their place'] : []),

@@ -31,8 +31,10 @@ const Watched = z.strictObject({
 });
 export type Watched = z.infer<typeof Watched>;
 
-const ReceiptSchema = z.strictObject({
+export const ReceiptSchema = z.strictObject({
   airbundleReceipt: z.literal(1),
+  /** The run that committed it: its undo.json says how to go back. null in receipts of before this was kept. */
+  run: z.string().nullable().default(null),
   /** SHA-256 of X.sha256: names one signed bundle. */
   digest: Sha256,
   /** The key that its signature was verified with. */
@@ -80,4 +82,9 @@ export function recipeOf(component: BundledComponent): string {
   const { source, build, install, files, discard, links, smoke } = component;
   const parts = [source.commit, source.tree, build, install, files, discard, links, smoke ?? []];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+/** After the last run was taken back: nothing is installed. */
+export async function removeReceipt(host: Host): Promise<void> {
+  await host.remove(target.receipt);
 }

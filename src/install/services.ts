@@ -44,6 +44,10 @@ export async function releaseServices(host: Host, step: ServicesStep, before: Be
 export async function restoreServices(host: Host, step: ServicesStep, before: Before): Promise<string[]> {
   const problems: string[] = [];
   problems.push(...(await attempt(host, ['daemon-reload'])));
+  // A unit that failed is shown for as long as the machine runs, also when its file is gone.
+  for (const { service } of step.actions)
+    if (!['active', 'failed'].includes(before.get(service.unit)?.active ?? ''))
+      await host.run(['systemctl', 'reset-failed', service.unit]);
   for (const { service, action } of step.actions)
     if (before.get(service.unit)?.active === 'active' && action !== 'none')
       problems.push(...(await attempt(host, ['restart', service.unit])));

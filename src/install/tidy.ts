@@ -1,28 +1,49 @@
 import { join } from 'node:path';
 import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
-
-/** Runs whose displaced files are kept. */
-const KEPT_BACKUPS = 5;
+import type { Receipt } from './receipt.js';
+import { committedRuns } from './undo-record.js';
 
 /**
  * Removes what killed runs left in the stage. The caller holds the lock, so no other run of this program
  * uses it; install.sh copies there before it has the lock, into first.PID.*, and is left alone while it lives.
- * @param directory the folder that is being installed: it may be install.sh's copy
+ * @param directory the folder that is being installed, if one is: it may be install.sh's copy
  */
-export async function dropOldStages(host: Host, directory: string): Promise<void> {
+export async function dropOldStages(host: Host, directory: string | undefined): Promise<void> {
   for (const name of await host.list(target.stage)) {
     const path = join(target.stage, name);
-    if (directory === path || directory.startsWith(`${path}/`)) continue;
+    if (directory === path || directory?.startsWith(`${path}/`) === true) continue;
     const pid = /^first\.(\d+)\./.exec(name)?.[1];
     if (pid !== undefined && (await host.lstat(`/proc/${pid}`)) !== undefined) continue;
     await host.remove(path);
   }
 }
 
-/** Keeps the last few runs' displaced files; call when nothing is open in the journal. Names sort by time. */
-export async function dropOldBackups(host: Host): Promise<void> {
-  const names = await host.list(target.backup);
-  for (const name of names.slice(0, Math.max(0, names.length - KEPT_BACKUPS)))
-    await host.remove(join(target.backup, name));
+/**
+ * Removes the displaced files of runs that were undone; call when nothing is open in the journal. What a
+ * committed run needs to be taken back stays, and what people had changed by hand.
+ */
+export async function dropOldBackups(host: Host, receipt: Receipt | undefined): Promise<void> {
+  const { records, unknown } = await committedRuns(host, receipt);
+  // Nobody can say what an unreadable past needs.
+  if (unknown !== undefined && unknown.run !== null) return;
+  const needed = new Set(
+    records.flatMap(({ run, displaced }) => [
+      run,
+      ...displaced.flatMap(({ backup }) => (backup === null ? [] : [runOf(backup)])),
+    ]),
+  );
+  for (const name of await host.list(target.backup)) {
+    const folder = join(target.backup, name);
+    if (needed.has(name) || (await host.lstat(join(folder, KEPT_LIST))) !== undefined) continue;
+    await host.remove(folder);
+  }
+}
+
+/** Names what people had changed by hand and a rollback kept here. */
+export const KEPT_LIST = 'kept.json';
+
+/** A killed run's backups are needed by the run that went on with it. */
+function runOf(backup: string): string {
+  return backup.slice(target.backup.length + 1).split('/')[0] ?? '';
 }

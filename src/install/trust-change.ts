@@ -4,7 +4,7 @@ import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { formatFingerprint } from '../model/signature.js';
 import { givenKey } from './keys.js';
-import { busyError } from './lock-holder.js';
+import { alone } from './alone.js';
 import { systemError } from './system-error.js';
 import type { StoredKey, TrustStore } from './trust.js';
 import { removedLine, requireNotRemoved, trustStore, trustStoreKeys } from './trust.js';
@@ -131,18 +131,16 @@ export async function requireThreshold(host: Host, request: RequireRequest): Pro
 
 /** One at a time, with the same lock as an installation; the store is read again afterwards. */
 async function change(host: Host, request: TrustRequest, plan: () => Promise<Change>): Promise<TrustResult> {
-  const lock = await host.lock(target.lock);
-  if (lock === undefined) throw await busyError(host, target.lock);
-  try {
-    const { changes, apply } = await plan();
-    const outcome = await carryOut(request, changes, apply);
-    const settled = outcome === 'changed' || outcome === 'unchanged';
-    return { outcome, changes, store: settled ? await trustStore(host) : undefined };
-  } catch (error) {
-    throw systemError(error, 'changing the trust store', EXIT.stepFailed);
-  } finally {
-    await lock.release();
-  }
+  return alone(host, async () => {
+    try {
+      const { changes, apply } = await plan();
+      const outcome = await carryOut(request, changes, apply);
+      const settled = outcome === 'changed' || outcome === 'unchanged';
+      return { outcome, changes, store: settled ? await trustStore(host) : undefined };
+    } catch (error) {
+      throw systemError(error, 'changing the trust store', EXIT.stepFailed);
+    }
+  });
 }
 
 async function carryOut(

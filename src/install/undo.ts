@@ -2,8 +2,9 @@ import { dirname } from 'node:path';
 import { stepError } from '../errors.js';
 import type { Host, WriteOptions } from '../host/host.js';
 import { target } from '../model/layout.js';
-import type { Displaced, Journal, Unsettled } from './journal.js';
-import { NOTHING_UNSETTLED } from './journal.js';
+import type { Displaced, Journal, Placed } from './journal.js';
+import type { Unsettled } from './unsettled.js';
+import { NOTHING_UNSETTLED } from './unsettled.js';
 
 /**
  * What this run has put in place, and how to take it back. Displaced files are kept under the run's
@@ -11,14 +12,19 @@ import { NOTHING_UNSETTLED } from './journal.js';
  * taking back leads to what was there before both.
  */
 export interface Changes {
-  /** Keeps what is at `path` now; call before writing there. Once per path counts. @throws BundleError exit 6 for a directory */
-  keep(path: string): Promise<void>;
+  /**
+   * Keeps what is at `path` now; call before writing `after` there. The first time per path counts.
+   * @throws BundleError exit 6 for a directory
+   */
+  keep(path: string, after: Placed): Promise<void>;
   /** host.ensureDirectory, remembered. */
   ensureDirectory(path: string): Promise<void>;
   /** host.makeDirectory, remembered where there was none. */
   makeDirectory(path: string, options: WriteOptions): Promise<void>;
   /** Puts everything back, the last change first. Never throws: one file that cannot be put back keeps no other from it. */
   restore(): Promise<Restored>;
+  /** Everything of this run and of the unfinished ones that it goes on with, for undo.json. */
+  all(): { readonly displaced: readonly Displaced[]; readonly made: readonly string[] };
 }
 
 export interface Restored {
@@ -33,9 +39,8 @@ export function trackChanges(
   runId: string,
   before: Pick<Unsettled, 'displaced' | 'made'> = NOTHING_UNSETTLED,
 ): Changes {
-  const kept = [...before.displaced];
+  const kept = new Map(before.displaced.map((entry) => [entry.path, entry]));
   const made = [...before.made];
-  const seen = new Set(kept.map((entry) => entry.path));
 
   const remember = async (paths: readonly string[]): Promise<void> => {
     for (const path of paths) {
@@ -49,12 +54,17 @@ export function trackChanges(
 
   return {
     ensureDirectory,
-    async keep(path) {
-      if (seen.has(path)) return;
-      const entry = await keptFrom(host, path, `${target.backup}/${runId}${path}`);
+    async keep(path, after) {
+      const known = kept.get(path);
+      if (known !== undefined) {
+        if (known.after?.sha256 === after.sha256 && known.after.link === after.link) return;
+        await journal.record({ event: 'placed', path, after });
+        kept.set(path, { ...known, after });
+        return;
+      }
+      const entry = { ...(await keptFrom(host, path, `${target.backup}/${runId}${path}`)), after };
       await journal.record({ event: 'displaced', ...entry });
-      seen.add(path);
-      kept.push(entry);
+      kept.set(path, entry);
     },
     async makeDirectory(path, options) {
       const there = await host.lstat(path);
@@ -65,7 +75,7 @@ export function trackChanges(
     async restore() {
       const paths: string[] = [];
       const problems: string[] = [];
-      for (const entry of [...kept].reverse()) {
+      for (const entry of [...kept.values()].reverse()) {
         try {
           await putBack(host, entry);
           paths.push(entry.path);
@@ -77,15 +87,15 @@ export function trackChanges(
       }
       // Outermost last. One that something else lies in by now stays.
       for (const path of [...made].reverse()) await host.removeDirectory(path).catch(() => false);
-      kept.length = 0;
+      kept.clear();
       made.length = 0;
-      seen.clear();
       return { paths, problems };
     },
+    all: () => ({ displaced: [...kept.values()], made: [...made] }),
   };
 }
 
-async function keptFrom(host: Host, path: string, backup: string): Promise<Displaced> {
+async function keptFrom(host: Host, path: string, backup: string): Promise<Omit<Displaced, 'after'>> {
   const facts = await host.lstat(path);
   const entry = {
     path,
@@ -94,6 +104,7 @@ async function keptFrom(host: Host, path: string, backup: string): Promise<Displ
     mode: facts?.mode ?? 0,
     uid: facts?.uid ?? 0,
     gid: facts?.gid ?? 0,
+    sha256: null,
   };
   if (facts === undefined) return entry;
   if (facts.kind === 'link') return { ...entry, link: (await host.readlink(path)) ?? null };
@@ -105,18 +116,18 @@ async function keptFrom(host: Host, path: string, backup: string): Promise<Displ
       hint: `See: ls -ld ${path}; move it away: mv ${path} ${path}.old`,
     });
   await host.ensureDirectory(dirname(backup));
-  await host.copyDurable(path, backup, { mode: 0o600 });
-  return { ...entry, backup };
+  const sha256 = await host.copyDurable(path, backup, { mode: 0o600 });
+  return { ...entry, backup, sha256 };
 }
 
-async function putBack(host: Host, entry: Displaced): Promise<void> {
+export async function putBack(host: Host, entry: Omit<Displaced, 'after'>): Promise<void> {
   const { path, backup, link, mode, uid, gid } = entry;
   if (link !== null) await host.linkDurable(path, link);
   else if (backup !== null) await host.copyDurable(backup, path, { mode, uid, gid });
   else await host.remove(path);
 }
 
-function byHand({ path, backup, link, mode, uid, gid }: Displaced): string {
+export function byHand({ path, backup, link, mode, uid, gid }: Omit<Displaced, 'after'>): string {
   if (link !== null) return `ln -sfn ${link} ${path}`;
   if (backup === null) return `rm -f ${path}`;
   return `install -m ${mode.toString(8).padStart(4, '0')} -o ${uid} -g ${gid} ${backup} ${path}`;

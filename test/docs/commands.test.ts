@@ -27,12 +27,19 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** What install.sh calls the program with: the words that prove the folder are its own for rollback and uninstall. */
+function byInstallSh(words: readonly string[]): readonly string[] {
+  if (words[0] !== 'rollback' && words[0] !== 'uninstall') return ['install', '.', ...words];
+  const proof = ['--key', '--fingerprint'];
+  return words.filter((word, at) => !proof.includes(word) && !proof.includes(words[at - 1] ?? ''));
+}
+
 /** Why one command of a page would be refused; undefined: it would be taken. */
 function mistake(words: readonly string[]): string | undefined {
   const [program = '', ...rest] = words;
   const installSh = program === 'sh' && rest[0] === 'install.sh';
   if (program !== 'bundle' && program !== 'airbundle' && !installSh) return undefined;
-  const typed = installSh ? ['install', '.', ...rest.slice(1)] : rest;
+  const typed = installSh ? byInstallSh(rest.slice(1)) : rest;
   if (typed.length === 1 && ['--help', '--version'].includes(typed[0] ?? '')) return undefined;
   const two = typed.slice(0, 2).join(' ');
   const name = commands.has(two) ? two : (typed[0] ?? '');

@@ -456,6 +456,24 @@ export const NOT_RUN: readonly NotRun[] = [
     named: '`firewall-cmd`',
   },
   {
+    page: OPERATOR,
+    first: 'airbundle rollback --dry-run',
+    reason: 'test/e2e/rollback.test.ts runs these commands on a small bundle; on the shipped one nothing has',
+    named: '`airbundle rollback`, `airbundle uninstall`',
+  },
+  {
+    page: OPERATOR,
+    first: 'airbundle uninstall --dry-run',
+    reason: 'test/e2e/rollback.test.ts runs these commands on a small bundle; on the shipped one nothing has',
+    named: '`airbundle rollback`, `airbundle uninstall`',
+  },
+  {
+    page: OPERATOR,
+    first: 'sh install.sh rollback --key /root/airbundle/packager.pub.pem --fingerprint F',
+    reason: 'test/e2e/rollback.test.ts runs these commands on a small bundle; on the shipped one nothing has',
+    named: '`airbundle rollback`, `airbundle uninstall`',
+  },
+  {
     page: TROUBLE,
     first: 'tcpdump -ni eth0 ip proto 112',
     reason: "the lab's node has no tcpdump, and the command does not end by itself",

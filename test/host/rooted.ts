@@ -129,5 +129,6 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
       mkdirSync(path.dirname(at(given)), { recursive: true });
       return real.lock(at(given));
     },
+    lockHolder: (given) => real.lockHolder(at(given)),
   };
 }

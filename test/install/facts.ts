@@ -1,7 +1,7 @@
 import type { Configuration } from '../../src/configure/types.js';
-import { NOTHING_UNSETTLED } from '../../src/install/journal.js';
 import type { PlanRequest } from '../../src/install/plan.js';
 import type { Facts } from '../../src/install/probe.js';
+import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
 import type { BundledRpm, Contents } from '../../src/model/contents.js';
 import { ContentsSchema } from '../../src/model/contents.js';
 import type { Nevra } from '../../src/model/nevra.js';

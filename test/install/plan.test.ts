@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { NOTHING_UNSETTLED } from '../../src/install/journal.js';
 import type { Plan, PlanRequest, PlanStep } from '../../src/install/plan.js';
 import { commandScript, makePlan, needsPayload } from '../../src/install/plan.js';
 import type { Receipt } from '../../src/install/receipt.js';
 import { recipeOf } from '../../src/install/receipt.js';
+import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
 import { Sha256 } from '../../src/model/grammar.js';
 import { sha256Of } from './bundle.js';
 import { factsAfter, nevra, planRequest, rpm, someConfiguration, someContents, someFacts } from './facts.js';
@@ -25,6 +25,7 @@ const full = (given: Partial<PlanRequest> = {}): PlanRequest =>
 
 const receiptOf = ({ contents }: PlanRequest): Receipt => ({
   airbundleReceipt: 1,
+  run: null,
   digest: Sha256.parse('d'.repeat(64)),
   keyId: 'k',
   committedAt: '2026-01-01T00:00:00.000Z',
@@ -129,7 +130,18 @@ describe('the plan after that', () => {
   it('of a run that was killed after its configuration was swapped in lets the services take note', () => {
     const unsettled = {
       ...NOTHING_UNSETTLED,
-      displaced: [{ path: '/etc/hello/hello.conf', backup: null, link: null, mode: 0, uid: 0, gid: 0 }],
+      displaced: [
+        {
+          path: '/etc/hello/hello.conf',
+          backup: null,
+          link: null,
+          mode: 0,
+          uid: 0,
+          gid: 0,
+          sha256: null,
+          after: null,
+        },
+      ],
     };
     const plan = makePlan(installed({ unsettled }));
     expect(ids(plan)).toEqual(['configuration', 'services']);

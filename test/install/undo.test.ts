@@ -1,15 +1,17 @@
 import { lstatSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openJournal, readUnsettled } from '../../src/install/journal.js';
+import { openJournal } from '../../src/install/journal.js';
+import { placedText } from '../../src/install/placed.js';
 import type { Changes } from '../../src/install/undo.js';
 import { trackChanges } from '../../src/install/undo.js';
+import { readUnsettled } from '../../src/install/unsettled.js';
 import type { Rooted } from '../host/rooted.js';
 import { rootedHost } from '../host/rooted.js';
 
 const write = async (host: Rooted, changes: Changes, at: string, text: string): Promise<void> => {
   await changes.ensureDirectory(path.dirname(at));
-  await changes.keep(at);
+  await changes.keep(at, placedText(text));
   await host.writeDurable(at, text, { mode: 0o755 });
 };
 const there = (host: Rooted, at: string): boolean =>
@@ -58,7 +60,10 @@ describe('taking back', () => {
     const host = rootedHost();
     mkdirSync(path.join(host.root, '/usr/sbin/tool'), { recursive: true });
     const changes = trackChanges(host, openJournal(host, 'r1'), 'r1');
-    await expect(changes.keep('/usr/sbin/tool')).rejects.toMatchObject({ code: 'NOT_A_FILE', exit: 6 });
+    await expect(changes.keep('/usr/sbin/tool', placedText(''))).rejects.toMatchObject({
+      code: 'NOT_A_FILE',
+      exit: 6,
+    });
   });
 
   it('is not stopped by one file that cannot be put back, and says how to do it by hand', async () => {
@@ -85,7 +90,7 @@ describe('taking back', () => {
     const killed = trackChanges(host, openJournal(host, 'r1'), 'r1');
     await write(host, killed, '/etc/a', 'half way');
     await write(host, killed, '/etc/new/b', 'half way');
-    const changes = trackChanges(host, openJournal(host, 'r2'), 'r2', await readUnsettled(host));
+    const changes = trackChanges(host, openJournal(host, 'r2'), 'r2', await readUnsettled(host, null));
     await write(host, changes, '/etc/a', 'second');
     expect((await changes.restore()).problems).toEqual([]);
     expect(readFileSync(path.join(host.root, '/etc/a'), 'utf8')).toBe('original');

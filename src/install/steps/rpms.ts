@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import type { Host } from '../../host/host.js';
+import type { BundledRpm, Contents } from '../../model/contents.js';
+import { formatNevra } from '../../model/nevra.js';
+import type { Step } from '../../report.js';
+import type { PackageChanges } from '../package-changes.js';
+import type { Plan, PlanStep } from '../plan.js';
+import type { RpmRun } from '../rpm.js';
+import { installPackages, requirePackages } from '../rpm.js';
+import { digestOf, requireDigest } from '../staged.js';
+
+type RpmsStep = Extract<PlanStep, { kind: 'rpms' }>;
+
+/** For the journal: what the step adds, and what it puts in the place of what. */
+export function packageChangesOf(step: RpmsStep, { rpms }: Pick<Plan, 'rpms'>): PackageChanges {
+  return {
+    added: step.missing.map((rpm) => formatNevra(rpm.nevra)),
+    replaced: rpms.older.map(({ rpm, installed }) => ({
+      from: formatNevra(installed),
+      to: formatNevra(rpm.nevra),
+    })),
+  };
+}
+
+/** Every file is hashed again just before rpm reads it; rpm's exit code alone is not believed (FACTS). */
+export async function applyRpms(
+  host: Host,
+  given: { contents: Contents; staged: string; stop: () => boolean },
+  step: RpmsStep,
+  line: Step,
+): Promise<void> {
+  const { contents, staged, stop } = given;
+  const all = [...step.missing, ...step.upgrade];
+  for (const rpm of all)
+    requireDigest(
+      rpm.path,
+      digestOf(contents, rpm.path),
+      (await host.sha256(join(staged, rpm.path))) ?? 'missing',
+    );
+  const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
+  const total = all.length;
+  const run = (upgrade: boolean, before: number): RpmRun => ({
+    upgrade,
+    onProgress: (done) => {
+      line.progress({ done: Math.min(before + done, total), total, unit: 'items' });
+    },
+    onWait: () => {
+      line.note('waiting for another rpm or yum to end (see: ps -C rpm,yum)');
+    },
+    stop,
+  });
+  await installPackages(host, paths(step.missing), run(false, 0));
+  await installPackages(host, paths(step.upgrade), run(true, step.missing.length));
+  await requirePackages(
+    host,
+    all.map((rpm) => rpm.nevra),
+  );
+}

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import { chooseUndo } from '../../src/install/rollback.js';
+import type { Receipt } from '../../src/install/receipt.js';
+import { NOTHING_RUNNING } from '../../src/install/running.js';
+import type { CommittedRuns, UndoRecord } from '../../src/install/undo-record.js';
+import type { Unsettled } from '../../src/install/unsettled.js';
+import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
+import { Sha256 } from '../../src/model/grammar.js';
+import { someContents } from './facts.js';
+
+const receipt = (run: string, digit: string): Receipt => ({
+  airbundleReceipt: 1,
+  run,
+  digest: Sha256.parse(digit.padEnd(64, '0')),
+  keyId: 'k',
+  committedAt: '2026-01-01T00:00:00.000Z',
+  node: null,
+  siteDigest: null,
+  contents: someContents(),
+  recipes: {},
+  files: [],
+  links: [],
+  configured: [],
+  watched: { units: [], versions: [], vips: [], sockets: [] },
+  rpms: { before: 0, after: 0, installed: [] },
+});
+const record = (now: Receipt, before: Receipt | null): UndoRecord => ({
+  airbundleUndo: 1,
+  run: now.run ?? '',
+  committedAt: now.committedAt,
+  bundle: 'small 1.0.0',
+  from: before?.digest ?? null,
+  to: now.digest,
+  displaced: [],
+  made: [],
+  packages: { added: [], replaced: [] },
+  accounts: [],
+  units: [],
+  running: NOTHING_RUNNING,
+  receipt: before,
+});
+
+/** r1 (aaaaaaaa1) → r2 (aaaaaaaa2) → r3, the same bundle with another site → r4 (bbbbbbbb). */
+const r1 = receipt('r1', 'aaaaaaaa1');
+const r2 = receipt('r2', 'aaaaaaaa2');
+const r3 = receipt('r3', 'aaaaaaaa2');
+const r4 = receipt('r4', 'bbbbbbbb');
+const runs: CommittedRuns = {
+  records: [record(r4, r3), record(r3, r2), record(r2, r1), record(r1, null)],
+  unknown: undefined,
+};
+const choose = (to?: string, open: Unsettled = NOTHING_UNSETTLED) => {
+  const { runs: undone, receipt: back } = chooseUndo(open, runs, r4, to);
+  return [undone.map(({ run }) => run), back?.run];
+};
+const open: Unsettled = {
+  ...NOTHING_UNSETTLED,
+  packageChanges: { added: ['a-1-1.x86_64'], replaced: [] },
+};
+
+describe('what a rollback takes back', () => {
+  it('is the last committed run', () => {
+    expect(choose()).toEqual([['r4'], 'r3']);
+  });
+
+  it('is only what unfinished or failed runs left, where there is any', () => {
+    expect(choose(undefined, open)).toEqual([['failed runs'], 'r4']);
+  });
+
+  it('is all runs after the newest one with a digest, and what is unfinished', () => {
+    expect(choose('aaaaaaaa1')).toEqual([['r4', 'r3', 'r2'], 'r1']);
+    expect(choose('aaaaaaaa2')).toEqual([['r4'], 'r3']);
+    expect(choose('aaaaaaaa2', open)).toEqual([['failed runs', 'r4'], 'r3']);
+  });
+
+  it('is nothing for the digest that is installed', () => {
+    expect(choose('bbbbbbbb')).toEqual([[], 'r4']);
+  });
+
+  it('is what an unfinished rollback had begun to take back, also after a part of it is done', () => {
+    const begun = { run: 'r5', kind: 'rollback', digest: r2.digest, undoes: ['r4', 'r3'], to: 'r2' } as const;
+    const half: Unsettled = { ...NOTHING_UNSETTLED, begun };
+    expect(choose(undefined, half)).toEqual([['r4', 'r3'], 'r2']);
+    expect(choose('aaaaaaaa2', half)).toEqual([['r4', 'r3'], 'r2']);
+    const after = chooseUndo(half, { ...runs, records: runs.records.slice(2) }, r2, undefined);
+    expect([after.runs, after.receipt?.run]).toEqual([[], 'r2']);
+    expect(() => choose('bbbbbbbb', half)).toThrow('another digest');
+  });
+
+  it.each([
+    ['aaaaaaa', 'BAD_DIGEST', 2],
+    ['none', 'BAD_DIGEST', 2],
+    ['AAAAAAAA', 'BAD_DIGEST', 2],
+    ['aaaaaaaa', 'BAD_DIGEST', 2],
+    ['cccccccc', 'NO_SUCH_RUN', 5],
+  ])('is refused for --to %s', (to, code, exit) => {
+    expect(() => choose(to)).toThrow(expect.objectContaining({ code, exit }));
+  });
+
+  it('is refused where nothing is installed, or nothing says how it came', () => {
+    const none: CommittedRuns = { records: [], unknown: undefined };
+    expect(() => chooseUndo(NOTHING_UNSETTLED, none, undefined, undefined)).toThrow(
+      expect.objectContaining({ code: 'NOTHING_TO_UNDO' }),
+    );
+    expect(() => chooseUndo(NOTHING_UNSETTLED, { ...none, unknown: r1 }, r1, undefined)).toThrow(
+      expect.objectContaining({ code: 'NO_UNDO' }),
+    );
+  });
+
+  it('is refused while an uninstall is unfinished', () => {
+    const begun = { run: 'r5', kind: 'uninstall', digest: null, undoes: [], to: null } as const;
+    expect(() => choose(undefined, { ...NOTHING_UNSETTLED, begun })).toThrow(
+      expect.objectContaining({ code: 'UNFINISHED_RUN', hint: 'Finish it: airbundle uninstall' }),
+    );
+  });
+});
