@@ -3,6 +3,7 @@
 //   node --import tsx scripts/schemas.mjs --check    exit 1 when a file is not what would be written
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
+import { PlanSchema } from '../src/install/plan-schema.ts';
 import { ManifestSchema } from '../src/model/manifest.ts';
 import { SiteSchema } from '../src/model/site.ts';
 import { root } from './run.mjs';
@@ -36,6 +37,7 @@ function textOf(title, zod, texts) {
 
 const wanted = {
   'docs/schema/manifest.schema.json': textOf('airbundle manifest', ManifestSchema, descriptions.manifest),
+  'docs/schema/plan.schema.json': textOf('airbundle plan', PlanSchema, descriptions.plan),
   'docs/schema/site.schema.json': textOf('airbundle site', SiteSchema, descriptions.site),
 };
 

@@ -18,6 +18,7 @@ import { localHost } from './host/local.js';
 import { signBundle } from './create/sign-folder.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
+import { deskPlanCommand } from './plan-commands.js';
 import { reviewCommands } from './review-commands.js';
 import { releaseWords } from './review/verify.js';
 import { askNewPassphrase, askPassphrase, hasTerminal } from './terminal.js';
@@ -108,6 +109,7 @@ function program(): Command {
       ].join('\n'),
     )
     .action(runSign);
+  deskPlanCommand(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: false });
   cacheCommands(root.command('cache').description('what is kept between runs'));
   return root;

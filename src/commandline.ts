@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { CommanderError, InvalidArgumentError } from 'commander';
+import { CommanderError, InvalidArgumentError, Option } from 'commander';
 import { BundleError, describeError, EXIT, exitCodeOf, usageError } from './errors.js';
 import type { ExitCode } from './errors.js';
 import { plainLines } from './model/plain.js';
@@ -16,8 +16,41 @@ export interface CommonOptions {
 
 /** Adds the options that every command takes; `parse*` of commander then reports through exitOverride. */
 export function commonOptions(command: Command): Command {
+  return everyOption(
+    command.option('-o, --output <format>', 'text or json, on stdout', oneOf('text', 'json'), 'text'),
+  );
+}
+
+/** The same for a command whose result is a document that somebody keeps. */
+export function documentOptions(command: Command, form: 'text' | 'json'): Command {
+  return everyOption(
+    command.addOption(
+      new Option(
+        '-o, --output <format>',
+        'text or json on stdout; or FILE.json, which the document is written to',
+      )
+        .argParser(formOrFile)
+        .default({ form } satisfies DocumentOutput, `"${form}"`),
+    ),
+  );
+}
+
+/** Where a document goes and what is printed. */
+export interface DocumentOutput {
+  readonly form: 'text' | 'json';
+  readonly file?: string;
+}
+
+export type DocumentOptions = Omit<CommonOptions, 'output'> & { readonly output: DocumentOutput };
+
+function formOrFile(value: string): DocumentOutput {
+  if (value === 'text' || value === 'json') return { form: value };
+  if (value.endsWith('.json')) return { form: 'text', file: value };
+  throw new InvalidArgumentError(`"${value}" is none of: text, json, a file that ends in .json`);
+}
+
+function everyOption(command: Command): Command {
   return command
-    .option('-o, --output <format>', 'text or json, on stdout', oneOf('text', 'json'), 'text')
     .option(
       '--log-format <format>',
       'text or json (one object a line), on stderr',
@@ -36,7 +69,7 @@ export function oneOf<T extends string>(...allowed: readonly T[]): (value: strin
   };
 }
 
-export function reporterFor(options: CommonOptions, env: NodeJS.ProcessEnv): Reporter {
+export function reporterFor(options: Omit<CommonOptions, 'output'>, env: NodeJS.ProcessEnv): Reporter {
   return createReporter({
     format: options.logFormat,
     quiet: options.quiet,

@@ -1,25 +1,27 @@
 import { Command } from 'commander';
-import type { CommonOptions } from './commandline.js';
-import { commonOptions, reporterFor, runProgram } from './commandline.js';
+import type { CommonOptions, DocumentOptions } from './commandline.js';
+import { commonOptions, documentOptions, reporterFor, runProgram } from './commandline.js';
+import { putDocument, requirePlace } from './document-output.js';
 import { EXIT } from './errors.js';
 import { localHost } from './host/local.js';
 import type { InstallRequest, InstallResult } from './install/install.js';
 import { install } from './install/install.js';
-import { planToJson, renderPlan } from './install/render.js';
+import { formatPlan, planDocument } from './install/plan-document.js';
+import { readPlan } from './install/plan-file.js';
+import { renderPlan } from './install/render.js';
 import { readStatus, renderStatus } from './install/status.js';
+import { inventoryCommand, planAllowances } from './plan-commands.js';
 import { reviewCommands } from './review-commands.js';
 import { printable } from './report.js';
 import { trustCommands } from './trust-commands.js';
 import { absolute, agreedTo, newRunId, requireRoot, stopOnSignals, wasInterrupted } from './node-command.js';
 import { undoCommands } from './undo-commands.js';
 
-interface InstallOptions extends CommonOptions {
+interface PlanOptions {
   readonly key?: string;
   readonly fingerprint?: string;
   readonly site?: string;
   readonly node?: string;
-  readonly yes?: boolean;
-  readonly dryRun?: boolean;
   readonly verbose?: boolean;
   readonly allowUpgrade?: boolean;
   readonly takeOver?: boolean;
@@ -27,16 +29,24 @@ interface InstallOptions extends CommonOptions {
   readonly allowConflict: readonly string[];
 }
 
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+interface InstallOptions extends CommonOptions, PlanOptions {
+  readonly yes?: boolean;
+  readonly dryRun?: boolean;
+  readonly plan?: string;
+}
 
 function program(): Command {
   const root = new Command('airbundle').description(
     'Installs a signed bundle on this node and looks after it.',
   );
-  installOptions(root.command('install'))
+  installOptions(commonOptions(root.command('install')))
     .description('verify the bundle, show the plan, carry it out, check the services')
     .option('-y, --yes', 'do not ask; needed without a terminal')
     .option('--dry-run', 'stop after the plan')
+    .option(
+      '--plan <file>',
+      'go on only if the plan is the same as in this file, which "plan -o FILE.json" wrote',
+    )
     .addHelpText(
       'after',
       '\nExample:\n  airbundle install /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1',
@@ -44,13 +54,13 @@ function program(): Command {
     .action(async (directory: string, options: InstallOptions) =>
       runInstall(directory, options, options.dryRun === true),
     );
-  installOptions(root.command('plan'))
+  installOptions(documentOptions(root.command('plan'), 'text'))
     .description('show what install would do, and change nothing that runs')
     .addHelpText(
       'after',
-      '\nExample:\n  airbundle plan /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1',
+      '\nExample:\n  airbundle plan /media/usb/tts-ha-1.0.1-el7.x86_64 --site site.yaml --node lb1 -o plan.json',
     )
-    .action(async (directory: string, options: InstallOptions) => runInstall(directory, options, true));
+    .action(runPlan);
   commonOptions(root.command('status'))
     .description('versions, services, VIPs, backends, and files that were changed since')
     .addHelpText(
@@ -67,41 +77,55 @@ function program(): Command {
       );
     });
   trustCommands(root, { host: localHost, requireRoot, absolute });
+  inventoryCommand(root, { host: localHost, requireRoot, absolute, run: thisRun });
   undoCommands(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
 }
 
 function installOptions(command: Command): Command {
-  return commonOptions(command)
-    .argument('<folder>', 'the folder of the bundle, with its four files')
-    .option('--key <file>', 'the public key that signed it; for the first installation only')
-    .option('--fingerprint <hex>', "the key's fingerprint, which came by another way than the medium")
-    .option('--site <file>', 'the site file')
-    .option('--node <name>', "this node's name in the site file")
-    .option('--allow-upgrade', 'replace older installed packages')
-    .option(
-      '--allow-protected <name>',
-      'install or replace this protected package (can be repeated)',
-      collect,
-      [],
-    )
-    .option(
-      '--allow-conflict <name>',
-      'go on although rpm --test objects to this package (can be repeated)',
-      collect,
-      [],
-    )
-    .option('--take-over', 'replace files and units that belong to an installed package')
-    .option('--verbose', 'the whole plan, every package');
+  return planAllowances(
+    command
+      .argument('<folder>', 'the folder of the bundle, with its four files')
+      .option('--key <file>', 'the public key that signed it; for the first installation only')
+      .option('--fingerprint <hex>', "the key's fingerprint, which came by another way than the medium")
+      .option('--site <file>', 'the site file')
+      .option('--node <name>', "this node's name in the site file"),
+  );
 }
 
-async function runInstall(directory: string, options: InstallOptions, dryRun: boolean): Promise<void> {
+async function runPlan(directory: string, options: DocumentOptions & PlanOptions): Promise<void> {
   requireRoot();
+  const host = localHost();
+  await requirePlace(host, options.output);
   const reporter = reporterFor(options, process.env);
   stopOnSignals('what was begun is undone');
-  const host = localHost();
-  const request: InstallRequest = {
+  try {
+    const { outcome, plan, receipt, warnings } = await install(host, {
+      ...requestOf(directory, options),
+      dryRun: true,
+      reporter,
+      confirm: () => Promise.resolve(true),
+    });
+    for (const warning of warnings) reporter.warn(warning);
+    const document = planDocument(plan);
+    await putDocument(host, options.output, {
+      value: document,
+      bytes: formatPlan(document),
+      text: `${renderPlan(document, options.verbose === true)}${summary({ outcome, plan, receipt, warnings })}\n`,
+    });
+    if (plan.refusals.length > 0) process.exitCode = EXIT.refused;
+  } finally {
+    reporter.close();
+  }
+}
+
+function requestOf(
+  directory: string,
+  options: PlanOptions,
+): Omit<InstallRequest, 'dryRun' | 'reporter' | 'confirm'> {
+  return {
+    ...thisRun(),
     directory: absolute(directory),
     key: options.key === undefined ? undefined : absolute(options.key),
     fingerprint: options.fingerprint,
@@ -113,14 +137,31 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
       conflicts: options.allowConflict,
       takeOver: options.takeOver === true,
     },
-    dryRun,
-    reporter,
+  };
+}
+
+function thisRun(): Pick<InstallRequest, 'now' | 'date' | 'runId' | 'interrupted'> {
+  return {
     now: () => performance.now(),
     date: () => new Date(),
     runId: newRunId(),
     interrupted: wasInterrupted,
-    confirm: (plan, facts) =>
-      agreedTo(renderPlan(plan, facts, options.verbose === true), { ...options, dryRun }),
+  };
+}
+
+async function runInstall(directory: string, options: InstallOptions, dryRun: boolean): Promise<void> {
+  requireRoot();
+  const reporter = reporterFor(options, process.env);
+  stopOnSignals('what was begun is undone');
+  const host = localHost();
+  const expected = options.plan === undefined ? undefined : await readPlan(host, absolute(options.plan));
+  const request: InstallRequest = {
+    ...requestOf(directory, options),
+    expected,
+    dryRun,
+    reporter,
+    confirm: (plan) =>
+      agreedTo(renderPlan(planDocument(plan), options.verbose === true), { ...options, dryRun }),
   };
   try {
     finish(await install(host, request), options, (text) => {
@@ -135,7 +176,7 @@ function finish(result: InstallResult, options: InstallOptions, warn: (text: str
   for (const warning of result.warnings) warn(warning);
   if (options.output === 'json') {
     process.stdout.write(
-      `${JSON.stringify({ outcome: result.outcome, plan: planToJson(result.plan), warnings: result.warnings }, null, 2)}\n`,
+      `${JSON.stringify({ outcome: result.outcome, plan: planDocument(result.plan), warnings: result.warnings }, null, 2)}\n`,
     );
   } else process.stdout.write(`${summary(result)}\n`);
   if (result.outcome === 'declined') process.exitCode = EXIT.refused;

@@ -12,7 +12,7 @@ export type Committed = z.infer<typeof Committed>;
 /** Product name → what was committed; a map, since a product may be called "constructor". */
 export type Floor = ReadonlyMap<string, Committed>;
 
-const FloorSchema = z.record(Name, Committed);
+export const FloorSchema = z.record(Name, Committed);
 
 /**
  * @param receipt counts too: a node may have one from before this file existed

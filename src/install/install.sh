@@ -6,6 +6,7 @@
 # It copies the folder to a place that only root can enter, proves the copy with openssl and sha256sum,
 # takes the program out of the proved copy and lets it go on. Once this node has a trusted key, the
 # installed program does all of that, and --key is refused.
+# With "plan" or "inventory" as the first word it lets the program do that instead, which changes nothing.
 # With "rollback" or "uninstall" as the first word the program takes back what was begun or installed here,
 # for a node on which the command itself is not (any more).
 # Exit codes: 2 usage, 4 verification failed, 5 refused; others are the program's own.
@@ -33,19 +34,21 @@ fail() { # exit-code, code, message, next step, evidence
   exit "$1"
 }
 
-verb=install
-case ${1-} in rollback | uninstall) verb=$1 && shift ;; esac
-
 folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 [ "$(id -u)" = 0 ] || fail 5 NOT_ROOT 'this has to be run as root' "sudo sh $0 $*"
+
+verb=install
+case ${1-} in install | plan | inventory | rollback | uninstall) verb=$1 && shift ;; esac
 
 trusted=
 for pem in "$trust"/*.pem; do
   [ -f "$pem" ] && trusted=yes
 done
 if [ -n "$trusted" ] && [ -x "$command" ]; then
-  [ "$verb" = install ] || exec "$command" "$verb" "$@"
-  exec "$command" install "$folder" "$@"
+  case $verb in
+    rollback | uninstall) exec "$command" "$verb" "$@" ;;
+    *) exec "$command" "$verb" "$folder" "$@" ;;
+  esac
 fi
 
 for tool in openssl sha256sum tar cp mktemp find; do
@@ -65,7 +68,7 @@ for word in "$@"; do
     --key=*) key=${word#--key=} ;;
     --fingerprint=*) fingerprint=${word#--fingerprint=} ;;
     -h | --help)
-      sed -n '2,11s/^# \{0,1\}//p' "$0"
+      sed -n '2,12s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
   esac
@@ -202,8 +205,8 @@ said=$("$stage/program/runtime/node" --version 2>&1) ||
 # From here on Ctrl-C is the program's: it undoes what it began, and its exit code is the answer.
 trap : HUP INT TERM
 status=0
-if [ "$verb" = install ]; then
-  set -- install "$stage" "$@"
+if [ "$verb" != rollback ] && [ "$verb" != uninstall ]; then
+  set -- "$verb" "$stage" "$@"
 else
   # What proved the folder is not for these commands.
   skip=

@@ -14,6 +14,9 @@ import { alone } from './alone.js';
 import { readFloor } from './floor.js';
 import { openJournal } from './journal.js';
 import { keysFor } from './keys.js';
+import { requireApproved } from './plan-file.js';
+import { planDigest } from './plan-resume.js';
+import type { PlanDocument } from './plan-schema.js';
 import type { Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
@@ -21,8 +24,9 @@ import { probe } from './probe.js';
 import type { Receipt } from './receipt.js';
 import { readReceipt } from './receipt.js';
 import { planFlags, requireSameRun } from './resume.js';
-import { speaksOf, testTransaction } from './rpm.js';
 import type { RpmAllowances } from './rpm-plan.js';
+import type { RpmTrial } from './rpm-trial.js';
+import { tryPackages, withTrial } from './rpm-trial.js';
 import { readSite } from './site-file.js';
 import { systemError } from './system-error.js';
 import { dropOldBackups, dropOldStages } from './tidy.js';
@@ -55,8 +59,18 @@ export interface InstallRequest {
   readonly date: () => Date;
   readonly runId: string;
   readonly interrupted: () => boolean;
+  /** The plan that was approved: nothing is done unless this one is the same. */
+  readonly expected?: PlanDocument | undefined;
+  /** Told what the plan was made from. */
+  readonly observe?: (seen: Seen) => void;
   /** Shows the plan and asks; false: nothing is done. */
   readonly confirm: (plan: Plan, facts: Facts) => Promise<boolean>;
+}
+
+export interface Seen {
+  readonly planned: PlanRequest;
+  /** What rpm said; undefined when no package would go in. */
+  readonly trial: RpmTrial | undefined;
 }
 
 export interface InstallResult {
@@ -116,20 +130,22 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   const first = known === undefined ? undefined : await look(known);
   const settled = first !== undefined && !needsPayload(first.plan);
   const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
-  const { plan, facts, configuration, siteDigest } = settled ? first : await look(contents);
+  const { plan, planned, facts, configuration, siteDigest } = settled ? first : await look(contents);
 
-  const refusals = [...plan.refusals, ...(await rpmRefusals(host, plan, stage, request.allow.conflicts))];
-  const final = { ...plan, refusals };
+  const trial = await tryPackages(host, plan, stage);
+  const final = withTrial(plan, trial, request.allow.conflicts);
+  request.observe?.({ planned, trial });
   if (request.dryRun) {
     await request.confirm(final, facts);
     return { outcome: 'planned', plan: final, receipt, warnings: [] };
   }
-  if (refusals.length > 0)
+  await requireApproved(host, request.expected, final);
+  if (final.refusals.length > 0)
     throw refusedError({
       code: 'PLAN_REFUSED',
-      message: `this node is not fit for the bundle as it is; nothing was changed (${String(refusals.length)} ${refusals.length === 1 ? 'reason' : 'reasons'})`,
+      message: `this node is not fit for the bundle as it is; nothing was changed (${String(final.refusals.length)} ${final.refusals.length === 1 ? 'reason' : 'reasons'})`,
       where: `plan for ${final.node ?? 'this node'}`,
-      details: refusals,
+      details: final.refusals,
       hint: 'Mend these, or allow those that name a flag, and run the same command again.',
     });
   // A newer release that changes nothing else raises the sequence floor: the receipt is written all the same;
@@ -147,6 +163,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       digest: verified.digest,
       bundle: `${contents.name} ${contents.version}`,
       node: final.node,
+      ...(request.expected === undefined ? {} : { plan: planDigest(request.expected) }),
       siteDigest,
       flags: planFlags(request.allow),
       units: [...unitsBefore({ facts, unsettled }).values()],
@@ -235,6 +252,7 @@ function noRoom(error: unknown): Error | undefined {
 
 interface Planned {
   readonly plan: Plan;
+  readonly planned: PlanRequest;
   readonly facts: Facts;
   readonly configuration: Configuration;
   readonly siteDigest: Sha256 | null;
@@ -259,7 +277,7 @@ async function planFor(host: Host, request: InstallRequest, known: Known): Promi
       probe(host, {
         configuration: site.configuration,
         receipt,
-        paths: [target.command, target.runtime, target.installer, target.commandAlias],
+        contents,
       }),
     (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
   );
@@ -274,27 +292,13 @@ async function planFor(host: Host, request: InstallRequest, known: Known): Promi
     unsettled,
     newKey: isNewKey ? verified.signedBy : undefined,
     allow: request.allow,
+    secrets: site.secrets,
   };
   return {
     plan: makePlan(planRequest),
+    planned: planRequest,
     facts,
     configuration: site.configuration,
     siteDigest: site.digest,
   };
-}
-
-/** What rpm itself says against the missing set, tried without force and nodeps; minus what was allowed by name. */
-async function rpmRefusals(
-  host: Host,
-  plan: Plan,
-  stage: string,
-  accepted: readonly string[],
-): Promise<string[]> {
-  const step = plan.steps.find((candidate) => candidate.kind === 'rpms');
-  if (step?.kind !== 'rpms') return [];
-  const paths = [...step.missing, ...step.upgrade].map((rpm) => join(stage, rpm.path));
-  const problems = await testTransaction(host, paths, step.upgrade.length > 0);
-  return problems
-    .filter((line) => !accepted.some((name) => speaksOf(line, name)))
-    .map((line) => `rpm: ${line} (--allow-conflict NAME accepts the problems of one package)`);
 }

@@ -64,6 +64,8 @@ export interface BegunUndo {
 export type JournalEvent =
   | ({
       readonly event: 'begin';
+      /** SHA-256 of the plan that was approved, when one was given. */
+      readonly plan?: string;
       readonly units: readonly UnitBefore[];
       readonly running: Running;
     } & BegunInstall)

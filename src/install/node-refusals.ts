@@ -1,10 +1,8 @@
 import type { Configuration } from '../configure/types.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
+import { BUILD_ROOM_BYTES } from './cost.js';
 import type { Facts } from './probe.js';
-
-/** A build needs room for sources, objects and DESTDIR besides the RPMs themselves. */
-const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
 
 export interface NodeRequest {
   readonly contents: Contents;

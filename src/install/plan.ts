@@ -12,6 +12,9 @@ import type { BundledComponent, BundledRpm, Contents } from '../model/contents.j
 import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import { nodeRefusals } from './node-refusals.js';
+import { isDigestOf } from './guarded-digest.js';
+import { detailsOf } from './plan-details.js';
+import type { PlanDetails, PlanDocument } from './plan-schema.js';
 import type { Facts } from './probe.js';
 import type { Unsettled } from './unsettled.js';
 import type { Receipt } from './receipt.js';
@@ -72,10 +75,22 @@ export interface Plan {
   readonly siteDigest: string | null;
   readonly rpms: RpmPlan;
   readonly steps: readonly PlanStep[];
+  /** Every single thing, for the document. */
+  readonly details: PlanDetails;
+  /** What else the document says of how the plan came to be. */
+  readonly basis: Pick<PlanDocument, 'signature' | 'system' | 'allow' | 'newKey'>;
+  /** Whether rpm itself has tried the set against the node's database. */
+  readonly rpmTest: PlanDocument['rpmTest'];
   /** Worth knowing, nothing to stop for. */
   readonly notes: readonly string[];
   /** Why nothing may go on; empty when it may. */
   readonly refusals: readonly string[];
+}
+
+/** What a plan looks at of unfinished runs (unsettled.ts). */
+export interface Unfinished extends Pick<Unsettled, 'packages'> {
+  readonly begun: object | undefined;
+  readonly displaced: readonly { readonly path: string }[];
 }
 
 export interface PlanRequest {
@@ -87,10 +102,14 @@ export interface PlanRequest {
   readonly facts: Facts;
   readonly receipt: Receipt | undefined;
   /** What killed runs left behind: their packages and files are worked on again, current or not. */
-  readonly unsettled: Unsettled;
+  readonly unsettled: Unfinished;
   /** The key that signed is not in the trust store yet: its id and fingerprint. */
   readonly newKey: { readonly keyId: string; readonly fingerprint: string } | undefined;
-  readonly allow: RpmAllowances & { readonly takeOver: boolean };
+  readonly allow: RpmAllowances & { readonly takeOver: boolean; readonly conflicts?: readonly string[] };
+  /** Texts of the site's secrets: lines that hold them are not shown. */
+  readonly secrets?: readonly string[];
+  /** Made from an inventory without proof of who made the bundle. */
+  readonly unsigned?: boolean;
 }
 
 /** Builds run as one of these numeric users: no account has them, so no file or process is theirs. */
@@ -110,12 +129,14 @@ export function makePlan(request: PlanRequest): Plan {
     filesStep(stale),
     configurationStep(request),
   ].filter((step): step is PlanStep => step !== undefined);
-  const services = servicesStep(
+  const actions = serviceActions(
     configuration,
     facts,
     stale.map((component) => component.name),
     steps,
   );
+  const services = servicesStep(actions);
+  const all = services === undefined ? steps : [...steps, services];
   return {
     bundle: {
       name: contents.name,
@@ -126,7 +147,10 @@ export function makePlan(request: PlanRequest): Plan {
     node: request.node,
     siteDigest: request.siteDigest,
     rpms,
-    steps: services === undefined ? steps : [...steps, services],
+    steps: all,
+    details: detailsFor(request, rpms, all, actions),
+    basis: basisOf(request),
+    rpmTest: all.some((step) => step.kind === 'rpms') ? 'not tried' : 'not needed',
     notes: notesOf(request, rpms),
     refusals: [
       ...uidRefusals(steps),
@@ -142,8 +166,48 @@ export function makePlan(request: PlanRequest): Plan {
   };
 }
 
+function detailsFor(
+  request: PlanRequest,
+  rpms: RpmPlan,
+  steps: readonly PlanStep[],
+  actions: readonly ServiceAction[],
+): PlanDetails {
+  const { contents, configuration, facts, newKey, receipt } = request;
+  return detailsOf({
+    contents,
+    configuration,
+    facts,
+    newKey,
+    rpms,
+    secrets: request.secrets ?? [],
+    unfinished: request.unsettled.packages,
+    commandScript: commandScript(),
+    builds: steps.flatMap((step) => (step.kind === 'build' ? step.jobs : [])),
+    written: new Set(
+      steps.flatMap((step) => (step.kind === 'configuration' ? step.files.map((file) => file.path) : [])),
+    ),
+    actions,
+    undo: new Map(steps.map((step) => [step.id, step.undo])),
+    stages: receipt?.digest !== request.digest || needsPayload({ steps }),
+  });
+}
+
+function basisOf({ facts, allow, newKey, unsigned }: PlanRequest): Plan['basis'] {
+  return {
+    signature: unsigned === true ? 'not checked' : 'verified',
+    system: { name: facts.os.name, release: facts.os.release, arch: facts.arch, selinux: facts.selinux },
+    allow: {
+      upgrade: allow.upgrade,
+      protected: [...new Set(allow.protectedNames)].sort(),
+      conflicts: [...new Set(allow.conflicts ?? [])].sort(),
+      takeOver: allow.takeOver,
+    },
+    newKey: newKey === undefined ? null : { keyId: newKey.keyId, fingerprint: newKey.fingerprint },
+  };
+}
+
 /** Whether the steps need bytes from the payload: RPMs, sources, or the program itself. */
-export function needsPayload(plan: Plan): boolean {
+export function needsPayload(plan: Pick<Plan, 'steps'>): boolean {
   return plan.steps.some((step) => step.kind === 'rpms' || step.kind === 'build' || step.kind === 'command');
 }
 
@@ -297,24 +361,24 @@ function configurationStep({ configuration, facts, unsettled }: PlanRequest): Pl
 export function isCurrent(file: ConfiguredFile, facts: Facts): boolean {
   const there = facts.files.get(file.path);
   return (
-    there?.sha256 === createHash('sha256').update(file.content).digest('hex') &&
-    there.mode === file.mode &&
+    isDigestOf(there?.sha256, file.path, file.content) &&
+    there?.mode === file.mode &&
     there.uid === facts.users.get(file.owner)?.uid &&
     there.gid === facts.groups.get(file.group)
   );
 }
 
-function servicesStep(
+function serviceActions(
   configuration: Configuration,
   facts: Facts,
   rebuilt: readonly string[],
   steps: readonly PlanStep[],
-): PlanStep | undefined {
+): ServiceAction[] {
   const written = new Set(
     steps.flatMap((step) => (step.kind === 'configuration' ? step.files.map((file) => file.path) : [])),
   );
   const touches = (paths: readonly string[]): boolean => paths.some((path) => written.has(path));
-  const actions = configuration.services.map((service): ServiceAction => {
+  return configuration.services.map((service): ServiceAction => {
     const state = facts.units.get(service.unit);
     const active = state?.active === 'active';
     const changed =
@@ -322,6 +386,9 @@ function servicesStep(
     const action = !active ? 'start' : changed ? 'restart' : touches(service.reloadOn) ? 'reload' : 'none';
     return { service, enable: state?.enabled !== 'enabled', action };
   });
+}
+
+function servicesStep(actions: readonly ServiceAction[]): PlanStep | undefined {
   if (actions.every((entry) => !entry.enable && entry.action === 'none')) return undefined;
   return {
     kind: 'services',

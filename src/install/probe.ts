@@ -1,10 +1,13 @@
 import { cpus } from 'node:os';
 import type { Configuration } from '../configure/types.js';
 import type { Host } from '../host/host.js';
+import type { Contents } from '../model/contents.js';
 import type { Nevra } from '../model/nevra.js';
+import { byCodePoint } from '../model/nevra.js';
 import { target } from '../model/layout.js';
 import type { Receipt } from './receipt.js';
 import { installedPackages, ownerOf } from './rpm.js';
+import { settingPath, settingsIn } from './sysctl-settings.js';
 
 export interface FileState {
   readonly sha256: string;
@@ -18,6 +21,17 @@ export interface UnitState {
   readonly enabled: string;
   /** Where the unit comes from; "" when systemd knows none. */
   readonly fragment: string;
+}
+
+/** What systemd says of each; "" when it knows no such unit. Nothing is asked of the firewall itself. */
+export interface FirewallState {
+  readonly firewalld: string;
+  readonly iptables: string;
+}
+
+export interface Mount {
+  readonly point: string;
+  readonly options: readonly string[];
 }
 
 /** What was read from the node before anything is planned. */
@@ -34,10 +48,17 @@ export interface Facts {
   /** Symbolic links among the paths asked for → their realpath. */
   readonly links: ReadonlyMap<string, string>;
   readonly directories: ReadonlySet<string>;
+  /** Configuration files that are there, as far as they are small and text. */
+  readonly texts: ReadonlyMap<string, string>;
+  /** Kernel setting → its value; absent from the map: this kernel has none. */
+  readonly sysctl: ReadonlyMap<string, string>;
+  readonly firewall: FirewallState;
   readonly units: ReadonlyMap<string, UnitState>;
   /** Path → name of the package that owns it. */
   readonly owners: ReadonlyMap<string, string>;
   readonly freeBytes: number;
+  /** Those that hold a place that this run would write to. */
+  readonly mounts: readonly Mount[];
   /** Mount points with noexec that programs of this run would run from. */
   readonly noexec: readonly string[];
   /** Mount points mounted read-only that this run would write to. */
@@ -52,20 +73,66 @@ export interface Facts {
 export interface ProbeRequest {
   readonly configuration: Configuration;
   readonly receipt: Receipt | undefined;
-  /** Further paths to compare (the command and its runtime). */
-  readonly paths: readonly string[];
+  /** Of the bundle; undefined when there is none at hand. */
+  readonly contents: Pick<Contents, 'components'> | undefined;
 }
+
+/** What a node is asked about, beyond what every node is. */
+export interface Questions {
+  readonly files: readonly string[];
+  readonly links: readonly string[];
+  readonly directories: readonly string[];
+  readonly texts: readonly string[];
+  readonly sysctl: readonly string[];
+  readonly units: readonly string[];
+  readonly owners: readonly string[];
+}
+
+/** Larger files are compared by their digest alone. */
+const MAX_TEXT_BYTES = 256 * 1024;
+
+/** Pure: everything that a plan for this bundle, site and state looks up in the facts. */
+export function questionsOf({ configuration, receipt, contents }: ProbeRequest): Questions {
+  const configured = configuration.files.map((file) => file.path);
+  const components = contents?.components ?? [];
+  return {
+    files: sorted([
+      target.command,
+      target.runtime,
+      target.installer,
+      target.commandAlias,
+      ...configured,
+      ...components.flatMap((component) => component.files.filter(isExact)),
+      ...(receipt?.files.map((file) => file.path) ?? []),
+    ]),
+    links: sorted([
+      target.commandAlias,
+      ...components.flatMap((component) => component.links.map((link) => link.path)),
+      ...(receipt?.links.map((link) => link.path) ?? []),
+    ]),
+    directories: sorted(configuration.directories.map((directory) => directory.path)),
+    texts: sorted(configured),
+    sysctl: sorted(configuration.files.flatMap(settingsIn).map(({ key }) => key)),
+    units: sorted(configuration.services.map((service) => service.unit)),
+    owners: sorted(configured),
+  };
+}
+
+/** Whether a component's declared file is a path, not a pattern. */
+export function isExact(declared: string): boolean {
+  return !/[*?[\]{}!()]/.test(declared);
+}
+
+function sorted(values: readonly string[]): string[] {
+  return [...new Set(values)].sort(byCodePoint);
+}
+
+/** Where this run writes. */
+const PLACES: readonly string[] = [target.state, '/usr/local/sbin', target.libexec, '/etc'];
 
 /** Reads everything that the plan depends on; changes nothing. */
 export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
-  const { configuration, receipt } = request;
-  const paths = [
-    ...request.paths,
-    ...configuration.files.map((file) => file.path),
-    ...(receipt?.files.map((file) => file.path) ?? []),
-  ];
-  const linkPaths = [target.commandAlias, ...(receipt?.links.map((link) => link.path) ?? [])];
-  const units = configuration.services.map((service) => service.unit);
+  const asked = questionsOf(request);
   const [
     os,
     arch,
@@ -75,6 +142,9 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    texts,
+    sysctl,
+    firewall,
     unitStates,
     owners,
     mounts,
@@ -88,17 +158,14 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     installedPackages(host),
     readUsers(host),
     readGroups(host),
-    readFiles(host, paths),
-    readLinks(host, linkPaths),
-    readDirectories(
-      host,
-      configuration.directories.map((directory) => directory.path),
-    ),
-    readUnits(host, units),
-    readOwners(
-      host,
-      configuration.files.map((file) => file.path),
-    ),
+    readFiles(host, asked.files),
+    readLinks(host, asked.links),
+    readDirectories(host, asked.directories),
+    readTexts(host, asked.texts),
+    readSettings(host, asked.sysctl),
+    readFirewall(host),
+    readUnits(host, asked.units),
+    readOwners(host, asked.owners),
     host.read('/proc/self/mounts').then((bytes) => parseMounts(bytes?.toString('utf8') ?? '')),
     freeBytes(host),
     readListening(host),
@@ -120,18 +187,22 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    texts,
+    sysctl,
+    firewall,
     units: unitStates,
     owners,
     freeBytes: free,
+    mounts: PLACES.flatMap((path) => mountOf(mounts, path) ?? []).filter(
+      (mount, index, all) => all.findIndex((other) => other.point === mount.point) === index,
+    ),
     listening,
     interfaces,
     selinux,
     noexec: unique(
       [target.state, '/usr/local/sbin', target.libexec].flatMap((path) => holds(path, 'noexec')),
     ),
-    readOnly: unique(
-      [target.state, '/usr/local/sbin', target.libexec, '/etc'].flatMap((path) => holds(path, 'ro')),
-    ),
+    readOnly: unique(PLACES.flatMap((path) => holds(path, 'ro'))),
   };
 }
 
@@ -197,6 +268,40 @@ async function readDirectories(host: Host, paths: readonly string[]): Promise<Se
   return new Set(there.flat());
 }
 
+async function readTexts(host: Host, paths: readonly string[]): Promise<Map<string, string>> {
+  const entries = await Promise.all(
+    paths.map(async (path): Promise<[string, string][]> => {
+      const facts = await host.lstat(path);
+      if (facts?.kind !== 'file' || facts.sizeBytes > MAX_TEXT_BYTES) return [];
+      const bytes = await host.read(path);
+      const text = bytes?.toString('utf8') ?? '';
+      return bytes === undefined || text.includes('\0') || !Buffer.from(text).equals(bytes)
+        ? []
+        : [[path, text]];
+    }),
+  );
+  return new Map(entries.flat());
+}
+
+async function readSettings(host: Host, keys: readonly string[]): Promise<Map<string, string>> {
+  const entries = await Promise.all(
+    keys.map(async (key): Promise<[string, string][]> => {
+      const bytes = await host.read(settingPath(key)).catch(() => undefined);
+      return bytes === undefined ? [] : [[key, bytes.toString('utf8').trim().replace(/\s+/g, ' ')]];
+    }),
+  );
+  return new Map(entries.flat());
+}
+
+async function readFirewall(host: Host): Promise<FirewallState> {
+  const units = await readUnits(host, ['firewalld.service', 'iptables.service']);
+  const state = (unit: string): string => {
+    const { active = '', fragment = '' } = units.get(unit) ?? {};
+    return fragment === '' && active !== 'active' ? '' : active;
+  };
+  return { firewalld: state('firewalld.service'), iptables: state('iptables.service') };
+}
+
 export async function readUnits(host: Host, units: readonly string[]): Promise<Map<string, UnitState>> {
   const entries = await Promise.all(
     units.map(async (unit): Promise<[string, UnitState]> => {
@@ -229,11 +334,6 @@ async function readOwners(host: Host, paths: readonly string[]): Promise<Map<str
     }),
   );
   return new Map(entries.flat());
-}
-
-interface Mount {
-  readonly point: string;
-  readonly options: readonly string[];
 }
 
 function parseMounts(text: string): Mount[] {

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Configuration } from '../configure/index.js';
 import { configure, declaredValues, NOTHING_CONFIGURED, requiredSecrets } from '../configure/index.js';
 import { usageError } from '../errors.js';
-import type { Host } from '../host/host.js';
+import type { ReadHost } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
 import { parseSite } from '../model/site.js';
@@ -22,12 +22,15 @@ export interface SiteRead {
   readonly configuration: Configuration;
   readonly node: string | null;
   readonly digest: Sha256 | null;
+  /** What must not be shown anywhere. */
+  readonly secrets: readonly string[];
 }
 
 /** The site file and the secrets beside it, read once. */
-export async function readSite(host: Host, request: SiteRequest, contents: Contents): Promise<SiteRead> {
+export async function readSite(host: ReadHost, request: SiteRequest, contents: Contents): Promise<SiteRead> {
   const configured = contents.components.filter((component) => component.configuration !== undefined);
-  if (configured.length === 0) return { configuration: NOTHING_CONFIGURED, node: null, digest: null };
+  if (configured.length === 0)
+    return { configuration: NOTHING_CONFIGURED, node: null, digest: null, secrets: [] };
   if (request.site === undefined || request.node === undefined)
     throw usageError({
       code: 'NO_SITE',
@@ -63,5 +66,6 @@ export async function readSite(host: Host, request: SiteRequest, contents: Conte
     configuration,
     node: request.node,
     digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')),
+    secrets: [...secrets.values()].map(({ text }) => text.trim()),
   };
 }

@@ -43,7 +43,7 @@ describe('installer.cjs on Node 16.20.2', () => {
   it('starts, and every command has help with an example', () => {
     const top = run('--help');
     expect([top.exit, top.err]).toEqual([0, '']);
-    for (const command of ['install', 'plan', 'status']) {
+    for (const command of ['install', 'plan', 'inventory', 'status']) {
       expect(top.out).toContain(command);
       const help = run(command, '--help');
       expect([command, help.exit, help.out]).toEqual([
