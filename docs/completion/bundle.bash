@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create init inspect install keygen lock plan rollback sign status trust uninstall verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create init inspect install inventory keygen lock plan rollback sign status trust uninstall verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -21,7 +21,7 @@ _airbundle() {
       COMPREPLY=($(compgen -W 'docker podman' -- "$word"))
       return
       ;;
-    --key|--out|--passphrase-file|--site)
+    --inventory|--key|--out|--passphrase-file|--plan|--site)
       COMPREPLY=($(compgen -f -- "$word"))
       return
       ;;
@@ -38,10 +38,11 @@ _airbundle() {
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
-        install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run -h --help' -- "$word")) ;;
+        install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run --plan -h --help' -- "$word")) ;;
+        inventory) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node -h --help' -- "$word")) ;;
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file --passphrase -h --help' -- "$word")) ;;
         lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --update -h --help' -- "$word")) ;;
-        plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
+        plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --inventory --key --fingerprint --unsigned --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
@@ -54,7 +55,7 @@ _airbundle() {
       case $command in
         cache) COMPREPLY=($(compgen -W 'list prune' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
-        create | init | inspect | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        create | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
         install | plan) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;

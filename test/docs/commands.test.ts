@@ -29,7 +29,9 @@ afterAll(() => {
 
 /** What install.sh calls the program with: the words that prove the folder are its own for rollback and uninstall. */
 function byInstallSh(words: readonly string[]): readonly string[] {
-  if (words[0] !== 'rollback' && words[0] !== 'uninstall') return ['install', '.', ...words];
+  const [verb = ''] = words;
+  if (['plan', 'inventory'].includes(verb)) return [verb, '.', ...words.slice(1)];
+  if (!['rollback', 'uninstall'].includes(verb)) return ['install', '.', ...words];
   const proof = ['--key', '--fingerprint'];
   return words.filter((word, at) => !proof.includes(word) && !proof.includes(words[at - 1] ?? ''));
 }
@@ -117,12 +119,12 @@ describe('every command and option', () => {
 
   it('is in docs/reference/commands.md', () => {
     const page = read('docs/reference/commands.md');
-    const sections = new Map(
-      page
-        .split(/^### /m)
-        .slice(1)
-        .map((section): [string, string] => [/^(?:bundle|airbundle) (.+)/.exec(section)?.[1] ?? '', section]),
-    );
+    // A command of both programs has a section for each.
+    const sections = new Map<string, string>();
+    for (const section of page.split(/^### /m).slice(1)) {
+      const name = /^(?:bundle|airbundle) (.+)/.exec(section)?.[1] ?? '';
+      sections.set(name, (sections.get(name) ?? '') + section);
+    }
     const common = page.split('## Every command')[1]?.split('\n## ')[0] ?? '';
     const missing = everyOption().filter(([name, option]) => {
       const here = `${common}${sections.get(name) ?? ''}${['plan', 'create'].includes(name) ? (sections.get(name === 'plan' ? 'install' : 'lock') ?? '') : ''}`;

@@ -264,6 +264,15 @@ export const NODE_RUNS: readonly GuideRun[] = [
   },
   {
     page: OPERATOR,
+    first:
+      'airbundle plan /media/usb/tts-ha-1.0.0-el7.x86_64 --site /root/airbundle/site.yaml --node lb1 --verbose -o /root/airbundle/plan.json',
+    before: `sed -i '/^    balance: leastconn$/d' /root/airbundle/site.yaml`,
+    turned: [['--plan /root/airbundle/plan.json', '--plan /root/airbundle/plan.json -y']],
+    shows: /\| -.*leastconn[^]*installed tts-ha 1\.0\.0/,
+    after: '! grep -q leastconn /etc/haproxy/haproxy.cfg',
+  },
+  {
+    page: OPERATOR,
     first: 'systemctl stop keepalived',
     shows: /^$/,
     after:
@@ -334,10 +343,18 @@ export const NODE_RUNS: readonly GuideRun[] = [
   {
     page: REVIEWER,
     first:
-      'sh install.sh --key packager.pub.pem --fingerprint F --site site.yaml --node lb1 --dry-run -o json > /tmp/plan.json',
+      'sh install.sh plan --key packager.pub.pem --fingerprint F --site site.yaml --node lb1 -o /tmp/plan.json',
+    turned: [KEY_FILE, SITE_FILE],
+    shows: /^Plan for lb1: tts-ha 1\.0\.0/m,
+    after: `/usr/libexec/airbundle/node -e 'JSON.parse(require("fs").readFileSync("/tmp/plan.json"))'`,
+  },
+  {
+    page: REVIEWER,
+    first:
+      'sh install.sh inventory --key packager.pub.pem --fingerprint F --site site.yaml --node lb1 > /tmp/lb1.json',
     turned: [KEY_FILE, SITE_FILE],
     shows: /^/,
-    after: `/usr/libexec/airbundle/node -e 'JSON.parse(require("fs").readFileSync("/tmp/plan.json"))'`,
+    after: `/usr/libexec/airbundle/node -e 'if (JSON.parse(require("fs").readFileSync("/tmp/lb1.json")).node !== "lb1") throw 1'`,
   },
   {
     page: REVIEWER,
