@@ -10,7 +10,7 @@ export interface MaskedText {
 /** Words beside which passwords and keys are written, in any program's configuration. */
 const SENSITIVE =
   /pass(?!ive)|secret|token|credential|private|api[-_]?key|auth(?!entication\b|_type\b|ors?\b)|community|\bkey\b|\bpsk\b|keytab/i;
-/** keepalived's "auth_type PASS": a word for it, no secret. */
+/** "auth_type PASS" names the kind of a secret, and holds none. */
 const KIND_OF_SECRET = /^\s*auth_type\s+\w+\s*$/;
 const PRIVATE_KEY = { begin: /-----BEGIN [A-Z ]*PRIVATE KEY/, end: /-----END [A-Z ]*PRIVATE KEY/ };
 /** A shorter secret is part of too many other words; the word beside it hides its line. */
