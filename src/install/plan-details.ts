@@ -111,7 +111,7 @@ function packagesOf(request: DetailsRequest): PlannedPackage[] {
       action: 'upgrade',
       installed: formatNevra(installed),
       why: 'an older one is installed',
-      undo: `only with the RPM of ${formatNevra(installed)}; without it there is no way back`,
+      undo: `\`airbundle rollback --old-rpms FOLDER\` with the RPM of ${formatNevra(installed)}; without that RPM there is no way back`,
     });
   return [
     ...rpms.missing.map(missing).map(unlessRefused),
