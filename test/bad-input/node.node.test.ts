@@ -42,7 +42,7 @@ const MASKED: readonly (readonly [RegExp, string])[] = [
   [/\b[0-9a-f]{16}(?=\.sig\b)|(?<=signed by )[0-9a-f]{16}\b/g, 'KEYID'],
   [/\b\d{8}T\d{6}Z-\d+/g, 'RUN'],
   [/\bfirst\.\d+\.\w+/g, 'first.PID'],
-  [/\bprocess \d+/g, 'process PID'],
+  [/\bprocess \d+, since \S+/g, 'process PID, since TIME'],
   [/\bSHA-256 is \S+, expected \S+/g, 'SHA-256 is SHA256, expected SHA256'],
   [/\b10\.213\.\d+\.\d+/g, 'ADDRESS'],
 ];
