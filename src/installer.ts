@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor, runProgram } from './commandline.js';
 import { EXIT } from './errors.js';
@@ -7,6 +7,7 @@ import type { InstallRequest, InstallResult } from './install/install.js';
 import { install } from './install/install.js';
 import { planToJson, renderPlan } from './install/render.js';
 import { readStatus, renderStatus } from './install/status.js';
+import { BuildWay } from './model/packages.js';
 import { reviewCommands } from './review-commands.js';
 import { printable } from './report.js';
 import { trustCommands } from './trust-commands.js';
@@ -23,6 +24,8 @@ interface InstallOptions extends CommonOptions {
   readonly verbose?: boolean;
   readonly allowUpgrade?: boolean;
   readonly takeOver?: boolean;
+  readonly build?: BuildWay;
+  readonly keepBuildPackages?: boolean;
   readonly allowProtected: readonly string[];
   readonly allowConflict: readonly string[];
 }
@@ -93,6 +96,13 @@ function installOptions(command: Command): Command {
       [],
     )
     .option('--take-over', 'replace files and units that belong to an installed package')
+    .addOption(
+      new Option(
+        '--build <way>',
+        "where to build, whatever the manifest says: with the node's own packages, or in a root of its own",
+      ).choices(BuildWay.options),
+    )
+    .option('--keep-build-packages', 'do not erase the packages that this run adds for the build alone')
     .option('--verbose', 'the whole plan, every package');
 }
 
@@ -113,6 +123,7 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
       conflicts: options.allowConflict,
       takeOver: options.takeOver === true,
     },
+    build: { way: options.build, keepPackages: options.keepBuildPackages === true },
     dryRun,
     reporter,
     now: () => performance.now(),

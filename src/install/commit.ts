@@ -77,6 +77,8 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     watched: watchedOf(input.configuration),
     links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
     rpms: {
+      absent: plan.leftOut.map((rpm) => formatNevra(rpm.nevra)),
+      pending: plan.steps.flatMap((step) => (step.kind === 'erase' ? step.packages : [])),
       before: sameBundle?.before ?? facts.installed.length,
       after: (await installedPackages(host)).length,
       installed: [

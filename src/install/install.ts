@@ -9,18 +9,22 @@ import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
+import { removeBuildRoot } from './build-root.js';
 import { commit } from './commit.js';
 import { alone } from './alone.js';
+import { eraseAfterwards, onlyErases } from './erase-afterwards.js';
 import { readFloor } from './floor.js';
 import { openJournal } from './journal.js';
 import { keysFor } from './keys.js';
-import type { Plan, PlanRequest } from './plan.js';
+import { chooseWay } from './needed-packages.js';
+import type { BuildChoice, Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
 import { probe } from './probe.js';
 import type { Receipt } from './receipt.js';
 import { readReceipt } from './receipt.js';
 import { planFlags, requireSameRun } from './resume.js';
+import { lackingToRun } from './run-packages.js';
 import { speaksOf, testTransaction } from './rpm.js';
 import type { RpmAllowances } from './rpm-plan.js';
 import { readSite } from './site-file.js';
@@ -47,6 +51,7 @@ export interface InstallRequest {
     /** Package names whose problems in `rpm --test` are accepted. */
     readonly conflicts: readonly string[];
   };
+  readonly build: BuildChoice;
   /** Stop after the plan. */
   readonly dryRun: boolean;
   readonly reporter: Reporter;
@@ -84,6 +89,7 @@ async function installAlone(host: Host, request: InstallRequest): Promise<Instal
     const stage = join(target.stage, request.runId);
     try {
       await dropOldStages(host, request.directory);
+      await removeBuildRoot(host);
       return await installLocked(host, request, stage);
     } finally {
       await host.remove(stage).catch(() => undefined);
@@ -111,12 +117,12 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
 
   // The same bundle as committed: its contents are known, and the payload is read only if a step needs it.
   const known = receipt?.digest === verified.digest ? receipt.contents : undefined;
-  const look = (contents: Contents): Promise<Planned> =>
-    planFor(host, request, { contents, verified, isNewKey: keys.isNew, receipt, unsettled });
+  const look = (contents: Contents, staged?: string): Promise<Planned> =>
+    planFor(host, request, { contents, verified, isNewKey: keys.isNew, receipt, unsettled, staged });
   const first = known === undefined ? undefined : await look(known);
   const settled = first !== undefined && !needsPayload(first.plan);
   const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
-  const { plan, facts, configuration, siteDigest } = settled ? first : await look(contents);
+  const { plan, facts, configuration, siteDigest } = settled ? first : await look(contents, stage);
 
   const refusals = [...plan.refusals, ...(await rpmRefusals(host, plan, stage, request.allow.conflicts))];
   const final = { ...plan, refusals };
@@ -140,6 +146,10 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     return { outcome: 'declined', plan: final, receipt, warnings: [] };
 
   const journal = openJournal(host, request.runId);
+  if (receipt?.digest === verified.digest && unsettled.begun === undefined && onlyErases(final)) {
+    const erased = await eraseAfterwards(host, final, receipt, journal, reporter);
+    return { outcome: 'installed', plan: final, ...erased };
+  }
   if (!isDone)
     await journal.record({
       event: 'begin',
@@ -148,7 +158,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       bundle: `${contents.name} ${contents.version}`,
       node: final.node,
       siteDigest,
-      flags: planFlags(request.allow),
+      flags: planFlags(request),
       units: [...unitsBefore({ facts, unsettled }).values()],
       running: runningOf(configuration),
     });
@@ -190,7 +200,13 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   await journal.record({ event: 'commit', digest: verified.digest });
   await journal.record({ event: 'end', result: 'committed' });
   await dropOldBackups(host, committed);
-  return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
+  const erased = await eraseAfterwards(host, final, committed, journal, reporter);
+  return {
+    outcome: 'installed',
+    plan: final,
+    receipt: erased.receipt,
+    warnings: [...applied.warnings, ...erased.warnings],
+  };
 }
 
 async function stageBundle(
@@ -246,10 +262,12 @@ interface Known {
   readonly isNewKey: boolean;
   readonly receipt: Receipt | undefined;
   readonly unsettled: Unsettled;
+  /** Where the payload was unpacked, if it was. */
+  readonly staged: string | undefined;
 }
 
 async function planFor(host: Host, request: InstallRequest, known: Known): Promise<Planned> {
-  const { contents, verified, isNewKey, receipt, unsettled } = known;
+  const { contents, verified, isNewKey, receipt, unsettled, staged } = known;
   const site = await readSite(host, request, contents);
   const facts = await inStep(
     request.reporter,
@@ -274,6 +292,12 @@ async function planFor(host: Host, request: InstallRequest, known: Known): Promi
     unsettled,
     newKey: isNewKey ? verified.signedBy : undefined,
     allow: request.allow,
+    build: request.build,
+    runPackages:
+      staged !== undefined && chooseWay(contents, request.build.way).way === 'isolated'
+        ? await lackingToRun(host, contents, facts.installed, staged)
+        : undefined,
+    addedBefore: unsettled.packageChanges.added,
   };
   return {
     plan: makePlan(planRequest),

@@ -1,17 +1,21 @@
 import type { Configuration } from '../configure/types.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
+import type { BuildWay } from '../model/packages.js';
 import type { Facts } from './probe.js';
 
 /** A build needs room for sources, objects and DESTDIR besides the RPMs themselves. */
 const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
 
+/** RPMs hold their files compressed: in a root of their own they take about four times their size. */
+const ROOT_FACTOR = 5;
+
 export interface NodeRequest {
   readonly contents: Contents;
   readonly facts: Facts;
   readonly configuration: Configuration;
-  /** Something has to be built, which needs room. */
-  readonly builds: boolean;
+  /** How something is built, which needs room; undefined: nothing is. */
+  readonly builds: BuildWay | undefined;
   /** --take-over: files and units of installed packages may be replaced. */
   readonly takeOver: boolean;
 }
@@ -80,9 +84,16 @@ function fits(release: string, releases: readonly string[]): boolean {
   return releases.some((wanted) => release === wanted || release.startsWith(`${wanted}.`));
 }
 
-function roomBytes(contents: Contents, builds: boolean): number {
+function roomBytes(contents: Contents, builds: BuildWay | undefined): number {
   const payload = contents.members.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  return builds ? 2 * payload + BUILD_ROOM_BYTES : 16 * 1024 * 1024;
+  if (builds === undefined) return 16 * 1024 * 1024;
+  const root = builds === 'isolated' ? ROOT_FACTOR * rpmBytes(contents) : 0;
+  return 2 * payload + BUILD_ROOM_BYTES + root;
+}
+
+function rpmBytes({ members, rpms }: Contents): number {
+  const paths = new Set<string>(rpms.map((rpm) => rpm.path));
+  return members.filter(({ path }) => paths.has(path)).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
 function mebibytes(bytes: number): string {

@@ -28,6 +28,7 @@ export function planToJson(plan: Plan): Record<string, unknown> {
     bundle: plan.bundle,
     node: plan.node,
     siteDigest: plan.siteDigest,
+    build: plan.build,
     steps: plan.steps.map(({ id, title, changes, undo }) => ({ id, title, changes, undo })),
     notes: plan.notes,
     refusals: plan.refusals,
