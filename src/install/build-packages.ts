@@ -10,7 +10,7 @@ import { installedPackages, parsePackages, parseProblems, RPM_QUERY } from './rp
 
 /** What became of the packages that only the build needed. */
 export interface Erased {
-  /** NEVRAs that are gone. */
+  /** NEVRAs that are gone, some of them perhaps since a run that was killed. */
   readonly erased: readonly string[];
   /** NEVRAs that stay, and why. */
   readonly kept: readonly { readonly nevra: string; readonly because: string }[];
@@ -44,15 +44,13 @@ export async function eraseBuildPackages(
   const free = there.filter((nevra) => !owners.has(formatNevra(nevra)));
   const tested = await withoutNeeded(host, free);
   kept.push(...tested.kept);
-  if (tested.erase.length === 0) return { erased: [], kept, left: [], problem: undefined };
-
   const labels = tested.erase.map(formatNevra);
-  await journal.record({ event: 'erasing', packages: labels });
-  const said = await erase(host, tested.erase);
+  if (labels.length > 0) await journal.record({ event: 'erasing', packages: labels });
+  const said = labels.length > 0 ? await erase(host, tested.erase) : undefined;
   const still = new Set((await installedPackages(host)).map(formatNevra));
   const left = labels.filter((nevra) => still.has(nevra));
-  const erased = labels.filter((nevra) => !still.has(nevra));
-  await journal.record({ event: 'erased', packages: erased });
+  const erased = candidates.filter((nevra) => !still.has(nevra));
+  if (labels.length > 0) await journal.record({ event: 'erased', packages: erased });
   return { erased, kept, left, problem: left.length === 0 ? undefined : said };
 }
 

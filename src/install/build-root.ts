@@ -217,26 +217,25 @@ async function endProcessesInRoot(host: Host): Promise<void> {
   });
 }
 
-/** Those whose root it is (by device and inode: their mounts are their own), and the rpm that is about to enter it. */
+/**
+ * Those in whose namespace the root is mounted on itself, chrooted or not: mountinfo tells it also of another
+ * user's process, where /proc/PID/root takes CAP_SYS_PTRACE. And rpm where it is asked from outside.
+ */
 async function processesInRoot(host: Host): Promise<string[]> {
   const pids = (await host.list('/proc')).filter((name) => /^\d+$/.test(name));
-  const identify = ['stat', '-L', '-c', '%d:%i %n', '--'] as const;
-  const own = (await host.run([...identify, ROOT])).stdout.split(' ')[0] ?? '';
-  const roots = await host.run([...identify, ...pids.map((pid) => `/proc/${pid}/root`)]);
-  const inside = roots.stdout.split('\n').flatMap((line) => {
-    const [identity, path] = line.split(' ');
-    return own !== '' && identity === own ? [path?.split('/')[2] ?? ''] : [];
-  });
-  const around: string[] = [];
+  const found: string[] = [];
   for (const pid of pids) {
-    const words = (await host.read(`/proc/${pid}/cmdline`).catch(() => undefined))
-      ?.toString('utf8')
-      .split('\0');
-    if (words?.includes(ROOT) === true && (words.includes('--root') || words.includes('unshare')))
-      around.push(pid);
+    const text = async (file: string): Promise<string> =>
+      (await host.read(`/proc/${pid}/${file}`).catch(() => undefined))?.toString('utf8') ?? '';
+    const words = (await text('cmdline')).split('\0');
+    if (MOUNTED.test(await text('mountinfo')) || (words.includes('--root') && words.includes(ROOT)))
+      found.push(pid);
   }
-  return [...new Set([...inside, ...around])].filter((pid) => pid !== '');
+  return found;
 }
+
+/** The path's end: what stands before it depends on which filesystem is mounted where. */
+const MOUNTED = new RegExp(`${ROOT.slice(target.build.length)}[ /]`);
 
 function rootFailed(message: string, details: readonly string[]): ReturnType<typeof stepError> {
   return stepError({

@@ -89,8 +89,9 @@ export function eraseCandidates(request: EraseRequest): string[] {
   const declared = namesForBuildOnly(contents.components).size > 0;
   const added = declared ? [...missing.map((rpm) => formatNevra(rpm.nevra)), ...addedBefore] : [];
   const now = new Set(missing.map((rpm) => formatNevra(rpm.nevra)));
-  return [...new Set([...added, ...pending])]
-    .filter((nevra) => now.has(nevra) || there.has(nevra))
+  const here = added.filter((nevra) => now.has(nevra) || there.has(nevra));
+  // Also when it is gone by now: the receipt has to say so.
+  return [...new Set([...here, ...pending])]
     .filter((nevra) => !run.has(nameOf(nevra)) && !stays.has(nameOf(nevra)))
     .sort();
 }

@@ -87,7 +87,7 @@ export async function readStatus(host: Host): Promise<Status> {
       ...(receipt.rpms.pending.length === 0
         ? []
         : [
-            `${String(receipt.rpms.pending.length)} RPMs that only the build needed are still to be erased: install the same bundle again`,
+            `erasing ${String(receipt.rpms.pending.length)} RPMs that only the build needed was cut off: install the same bundle again`,
           ]),
       ...drift.map((path) => `${path} is not as it was installed`),
     ],

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BundleError } from '../../src/errors.js';
 import { parseManifest } from '../../src/model/manifest.js';
+import { namesForBuildOnly, namesForRun, packageName } from '../../src/model/packages.js';
 
 const SHIPPED = join(import.meta.dirname, '..', '..', 'manifests', 'tts-ha.yaml');
 const shipped = readFileSync(SHIPPED, 'utf8');
@@ -28,10 +29,10 @@ describe('the shipped manifest', () => {
   const component = (name: string) => manifest.components.find((candidate) => candidate.name === name);
 
   it('keeps the packages of the procedure that it replaces', () => {
-    expect(component('haproxy')?.packages).toEqual(
+    expect(component('haproxy')?.packages.map(packageName)).toEqual(
       expect.arrayContaining(['systemd-devel', 'openssl-devel']),
     );
-    expect(component('keepalived')?.packages).toEqual(
+    expect(component('keepalived')?.packages.map(packageName)).toEqual(
       expect.arrayContaining([
         'openssl-devel',
         'libnl3-devel',
@@ -41,6 +42,15 @@ describe('the shipped manifest', () => {
         'libmnl-devel',
       ]),
     );
+  });
+
+  it('leaves no compiler and no headers on a node, and names the libraries that the programs load', () => {
+    const build = [...namesForBuildOnly(manifest.components)];
+    expect(build).toEqual(expect.arrayContaining(['gcc', 'make', 'autoconf', 'automake', 'pkgconfig']));
+    const run = [...namesForRun(manifest.components)];
+    expect(run.filter((name) => name.endsWith('-devel'))).toEqual([]);
+    expect(run).toEqual(expect.arrayContaining(['openssl-libs', 'zlib', 'pcre', 'libnl3']));
+    expect(manifest.buildIn).toBe('host');
   });
 
   it('keeps its build commands, without Lua', () => {
