@@ -86,7 +86,7 @@ describe('a manifest with a mistake', () => {
       'version: 7.10',
       /m\.yaml:10:10: version: must be text: put it in quotes/,
     ],
-    ['a mistyped key', 'packages: [gcc', 'pakages: [gcc', /unknown key "pakages"; did you mean "packages"\?/],
+    ['a mistyped key', 'packages:\n', 'pakages:\n', /unknown key "pakages"; did you mean "packages"\?/],
     [
       'a form that is nearly right',
       'dockerfile: ../dock',
@@ -101,8 +101,8 @@ describe('a manifest with a mistake', () => {
     ],
     [
       'a package name that is an option',
-      'packages: [gcc',
-      'packages: [--nogpgcheck',
+      'name: gcc, needed: build',
+      'name: --nogpgcheck, needed: build',
       /must be an RPM package name/,
     ],
     [
@@ -129,6 +129,19 @@ describe('a manifest with a mistake', () => {
       'git: http://git.haproxy',
       /plain http proves nothing/,
     ],
+    [
+      'a need that there is not',
+      'name: gcc, needed: build',
+      'name: gcc, needed: both',
+      /must be build or run/,
+    ],
+    [
+      'a package asked for twice',
+      '{ name: make, needed: build }',
+      '{ name: gcc, needed: run }',
+      /"gcc" is there twice/,
+    ],
+    ['a way to build that there is not', 'buildIn: host', 'buildIn: docker', /must be host or isolated/],
     ['two components of one name', 'name: keepalived', 'name: haproxy', /"haproxy" is there twice/],
     ['a short fingerprint', '6341 AB27', 'AB27', /40 hex digits/],
   ])('is told the place and the cure: %s', (_, from, to, words) => {
