@@ -25,6 +25,8 @@ export interface NeededRequest {
   /** Paths of the RPMs that rpm says this node lacks to run the programs; undefined: nobody asked rpm. */
   readonly runPackages: ReadonlySet<string> | undefined;
   readonly receipt: Pick<Receipt, 'rpms'> | undefined;
+  /** NEVRAs that a killed run began to install: they look whole, and are not (FACTS). */
+  readonly unfinished: ReadonlySet<string>;
 }
 
 export interface NeededPackages {
@@ -39,13 +41,13 @@ export interface NeededPackages {
  * what the receipt calls absent is not missed. Pure.
  */
 export function neededPackages(request: NeededRequest): NeededPackages {
-  const { contents, way, builds, runPackages, receipt } = request;
+  const { contents, way, builds, runPackages, receipt, unfinished } = request;
   if (builds && way === 'host') return { wanted: contents.rpms, leftOut: [] };
   const run = namesForRun(contents.components);
   const build = namesForBuildOnly(contents.components);
   const absent = new Set(receipt?.rpms.absent.map(nameOf));
   const isNeeded = ({ path, nevra }: BundledRpm): boolean => {
-    if (run.has(nevra.name)) return true;
+    if (run.has(nevra.name) || unfinished.has(formatNevra(nevra))) return true;
     if (runPackages !== undefined) return runPackages.has(path);
     return receipt !== undefined && !build.has(nevra.name) && !absent.has(nevra.name);
   };

@@ -131,6 +131,7 @@ export function makePlan(request: PlanRequest): Plan {
     builds: build !== null,
     runPackages: request.runPackages,
     receipt,
+    unfinished: request.unsettled.packages,
   });
   const rpms = planRpms(wanted, facts.installed, request.allow, request.unsettled.packages);
   const isolated = build?.way === 'isolated';
@@ -286,7 +287,7 @@ function eraseStep(request: PlanRequest, rpms: RpmPlan, build: ChosenWay | null)
     contents: request.contents,
     keep: request.build.keepPackages,
     missing: onHost ? rpms.missing : [],
-    needed: onHost ? [] : rpms.missing,
+    needed: request.contents.rpms.filter(({ path }) => request.runPackages?.has(path) === true),
     addedBefore: request.addedBefore,
     pending: request.receipt?.rpms.pending ?? [],
     installed: request.facts.installed,

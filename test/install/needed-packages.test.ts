@@ -4,6 +4,7 @@ import { neededBy } from '../../src/install/build-packages.js';
 import { mountsBelow } from '../../src/install/build-root.js';
 import { parseLibraries } from '../../src/install/libraries.js';
 import { chooseWay, eraseCandidates, neededPackages } from '../../src/install/needed-packages.js';
+import { NOTHING_UNSETTLED } from '../../src/install/journal.js';
 import type { Plan, PlanRequest, PlanStep } from '../../src/install/plan.js';
 import { makePlan, needsPayload } from '../../src/install/plan.js';
 import { missingCapability } from '../../src/install/run-packages.js';
@@ -114,6 +115,19 @@ describe('a build in a root of its own', () => {
     expect(stepOf(plan, 'erase').packages).toEqual([CPP, GCC]);
   });
 
+  it('installs again what a killed run began with, and still erases what only the build needed', () => {
+    const installed = [GCC, PCRE, GLIBC].map(nevra);
+    const plan = makePlan({
+      ...isolated,
+      runPackages: new Set(),
+      facts: someFacts({ installed }),
+      unsettled: { ...NOTHING_UNSETTLED, packages: new Set([GCC, PCRE]) },
+      addedBefore: [GCC, PCRE],
+    });
+    expect(names(stepOf(plan, 'rpms').missing)).toEqual([GCC, PCRE]);
+    expect(stepOf(plan, 'erase').packages).toEqual([GCC]);
+  });
+
   it('needs room for the root', () => {
     const big = someContents({
       ...contents,
@@ -147,6 +161,7 @@ describe('when nothing is built', () => {
       builds: false,
       runPackages: undefined,
       receipt: rpms({ absent: [CPP, GCC] }),
+      unfinished: new Set(),
     });
     expect([names(wanted), names(leftOut)]).toEqual([
       [PCRE, GLIBC],
