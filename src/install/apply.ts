@@ -202,13 +202,7 @@ function build(host: Host, request: ApplyRequest, job: BuildJob, way: BuildWay):
     `build.${component.name}`,
     `build ${component.name} ${component.version}`,
     (own) =>
-      buildComponent(
-        host,
-        job,
-        source,
-        { jobs: request.facts.cpus, stop: request.interrupted, way },
-        own,
-      ),
+      buildComponent(host, job, source, { jobs: request.facts.cpus, stop: request.interrupted, way }, own),
   );
 }
 

@@ -1,10 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { parseAdded } from '../../src/install/added-packages.js';
-import { neededBy } from '../../src/install/build-packages.js';
 import { mountsBelow } from '../../src/install/build-root.js';
 import { parseLibraries } from '../../src/install/libraries.js';
 import { chooseWay, eraseCandidates, neededPackages } from '../../src/install/needed-packages.js';
-import { NOTHING_UNSETTLED } from '../../src/install/journal.js';
+import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
 import type { Plan, PlanRequest, PlanStep } from '../../src/install/plan.js';
 import { makePlan, needsPayload } from '../../src/install/plan.js';
 import { missingCapability } from '../../src/install/run-packages.js';
@@ -184,29 +182,11 @@ describe('when nothing is built', () => {
 });
 
 describe('what tools say', () => {
-  it('the journal: what was added since the last commit, whatever a crash cut off', () => {
-    const line = (value: unknown): string => JSON.stringify(value);
-    const text = [
-      line({ event: 'adds', packages: ['a-1-1.x86_64'] }),
-      line({ event: 'commit', digest: 'd' }),
-      line({ event: 'adds', packages: [GCC, 7] }),
-      line({ event: 'undone', step: 'build', problems: [] }),
-      line({ event: 'adds', packages: 'no list' }),
-      '{"event":"adds","pack',
-      'null',
-    ].join('\n');
-    expect(parseAdded(text)).toEqual([GCC]);
-  });
-
-  it('rpm: what is missing, and who needs it', () => {
+  it('rpm: what is missing', () => {
     expect(missingCapability('libpcre.so.1()(64bit) is needed by hello-1-1.x86_64')).toBe(
       'libpcre.so.1()(64bit)',
     );
     expect(missingCapability('file /a from install of b-1-1 conflicts with file from c-1-1')).toBeUndefined();
-    expect(neededBy('cpp = 4.8.5-28.el7 is needed by (installed) gcc-4.8.5-28.el7.x86_64')).toEqual({
-      capability: 'cpp = 4.8.5-28.el7',
-      by: 'gcc-4.8.5-28.el7.x86_64',
-    });
   });
 
   it('rpm: which staged RPM provides a name, a library or a path', () => {

@@ -9,7 +9,14 @@ import { rootedHost } from '../host/rooted.js';
 import { sha256Of } from './bundle.js';
 
 const none: InstallInputs['allow'] = { upgrade: false, protectedNames: [], conflicts: [], takeOver: false };
-const given: InstallInputs = { digest: 'd1', site: '/site.yaml', node: 'lb1', allow: none };
+const manifestsWay = { way: undefined, keepPackages: false };
+const given: InstallInputs = {
+  digest: 'd1',
+  site: '/site.yaml',
+  node: 'lb1',
+  allow: none,
+  build: manifestsWay,
+};
 const begun: Unsettled = {
   ...NOTHING_UNSETTLED,
   begun: {
@@ -76,10 +83,13 @@ describe('an unfinished run', () => {
   });
 
   it('has its flags in one order, however they were typed', () => {
-    expect(planFlags({ ...none, protectedNames: ['rpm', 'glibc', 'rpm'], takeOver: true })).toEqual([
+    const allow = { ...none, protectedNames: ['rpm', 'glibc', 'rpm'], takeOver: true };
+    expect(planFlags({ allow, build: { way: 'isolated', keepPackages: true } })).toEqual([
       '--allow-protected glibc',
       '--allow-protected rpm',
       '--take-over',
+      '--build isolated',
+      '--keep-build-packages',
     ]);
   });
 });
