@@ -3,6 +3,7 @@ import type { Configuration } from '../configure/index.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
+import { formatNevra } from '../model/nevra.js';
 import type { Applied } from './apply.js';
 import { raiseFloor } from './floor.js';
 import type { Plan } from './plan.js';

@@ -58,6 +58,7 @@ describe('an unfinished run', () => {
       site: '/other.yaml',
       node: 'lb2',
       allow: { ...none, upgrade: true },
+      build: { way: 'isolated', keepPackages: false },
     });
     expect(refused).toMatchObject({ code: 'UNFINISHED_RUN', exit: 5, where: 'run r1' });
     expect(refused.details).toEqual([
@@ -65,6 +66,7 @@ describe('an unfinished run', () => {
       `site file, SHA-256: it was begun with ${sha256Of('site')}, this is ${sha256Of('other')}`,
       '--node: it was begun with lb1, this is lb2',
       '--allow-upgrade: it was begun without, this is with it',
+      '--build isolated: it was begun without, this is with it',
     ]);
     expect(refused.hint).toContain('the command that began it, or take it back: airbundle rollback');
   });
