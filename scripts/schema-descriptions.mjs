@@ -32,7 +32,12 @@ export const manifest = {
   'components[].name': 'Name of the component; a site calls it by this.',
   'components[].version': 'Version of the software, in quotes.',
   'components[].licence': 'SPDX expression of the source.',
-  'components[].packages': 'RPMs that build and run need. yum adds their closure.',
+  buildIn:
+    'Where nodes build: host (the default; packages of the build are erased afterwards) or isolated (in a root of its own). install --build overrides it.',
+  'components[].packages':
+    'RPMs that build and run need (a name), or only one of the two ({ name: gcc, needed: build }). yum adds their closure.',
+  'components[].packages[].name': 'The name of the RPM.',
+  'components[].packages[].needed': 'build: compilers and headers. run: libraries that the programs load.',
   'components[].source': 'Where the source comes from.',
   'components[].source.git': 'A git repository: https, ssh, or a path.',
   'components[].source.ref': 'A tag, branch or commit. A tag keeps the bundle reproducible.',
@@ -176,6 +181,9 @@ export const plan = {
   'allow.protected': '--allow-protected, each once, sorted.',
   'allow.conflicts': '--allow-conflict, each once, sorted.',
   'allow.takeOver': '--take-over',
+  build: 'Where it builds; null: nothing is built.',
+  'build.way': 'On the node with its own packages, or in a root that only the bundle filled.',
+  'build.because': 'Who said so.',
   newKey: 'The key that would be trusted from now on; null: it is trusted already.',
   'newKey.keyId': 'The first 16 digits of its fingerprint.',
   'newKey.fingerprint': 'SHA-256 of the public key as SPKI in DER.',

@@ -10,7 +10,8 @@ import { formatPlan, planDocument } from './install/plan-document.js';
 import { readPlan } from './install/plan-file.js';
 import { renderPlan } from './install/render.js';
 import { readStatus, renderStatus } from './install/status.js';
-import { inventoryCommand, planAllowances } from './plan-commands.js';
+import { buildChoice, inventoryCommand, planAllowances } from './plan-commands.js';
+import type { BuildWay } from './model/packages.js';
 import { reviewCommands } from './review-commands.js';
 import { printable } from './report.js';
 import { trustCommands } from './trust-commands.js';
@@ -25,6 +26,8 @@ interface PlanOptions {
   readonly verbose?: boolean;
   readonly allowUpgrade?: boolean;
   readonly takeOver?: boolean;
+  readonly build?: BuildWay;
+  readonly keepBuildPackages?: boolean;
   readonly allowProtected: readonly string[];
   readonly allowConflict: readonly string[];
 }
@@ -137,6 +140,7 @@ function requestOf(
       conflicts: options.allowConflict,
       takeOver: options.takeOver === true,
     },
+    build: buildChoice(options),
   };
 }
 

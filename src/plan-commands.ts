@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { Option } from 'commander';
 import type { DocumentOptions } from './commandline.js';
 import { documentOptions, reporterFor } from './commandline.js';
 import { putDocument, requirePlace } from './document-output.js';
@@ -7,9 +8,11 @@ import type { Host } from './host/host.js';
 import { planFromInventory } from './install/desk-plan.js';
 import { formatInventory } from './install/inventory.js';
 import { formatPlan, planDocument } from './install/plan-document.js';
+import type { BuildChoice } from './install/plan.js';
 import { renderInventory, renderPlan } from './install/render.js';
 import type { TakeRequest } from './install/take-inventory.js';
 import { takeInventory } from './install/take-inventory.js';
+import { BuildWay } from './model/packages.js';
 import { givenKeys } from './review/keys.js';
 
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
@@ -72,6 +75,7 @@ async function runInventory(
       site: path(options.site),
       node: options.node,
       allow: { upgrade: false, protectedNames: [], conflicts: [], takeOver: false },
+      build: { way: undefined, keepPackages: false },
       reporter,
     });
     await putDocument(host, options.output, {
@@ -94,6 +98,8 @@ interface DeskPlanOptions extends DocumentOptions {
   readonly verbose?: boolean;
   readonly allowUpgrade?: boolean;
   readonly takeOver?: boolean;
+  readonly build?: BuildWay;
+  readonly keepBuildPackages?: boolean;
   readonly allowProtected: readonly string[];
   readonly allowConflict: readonly string[];
 }
@@ -122,6 +128,14 @@ export function deskPlanCommand(root: Command, host: () => Host): void {
     .action((folder: string, options: DeskPlanOptions) => runDeskPlan(folder, options, host()));
 }
 
+/** What the flags say about building. */
+export function buildChoice(options: {
+  readonly build?: BuildWay;
+  readonly keepBuildPackages?: boolean;
+}): BuildChoice {
+  return { way: options.build, keepPackages: options.keepBuildPackages === true };
+}
+
 /** The flags that a plan depends on, for every command that makes one. */
 export function planAllowances(command: Command): Command {
   return command
@@ -139,6 +153,13 @@ export function planAllowances(command: Command): Command {
       [],
     )
     .option('--take-over', 'replace files and units that belong to an installed package')
+    .addOption(
+      new Option(
+        '--build <way>',
+        "where to build, whatever the manifest says: with the node's own packages, or in a root of its own",
+      ).choices(BuildWay.options),
+    )
+    .option('--keep-build-packages', 'do not erase the packages that this run adds for the build alone')
     .option('--verbose', 'the whole plan: every package, file and difference');
 }
 
@@ -168,6 +189,7 @@ async function runDeskPlan(folder: string, options: DeskPlanOptions, host: Host)
         conflicts: options.allowConflict,
         takeOver: options.takeOver === true,
       },
+      build: buildChoice(options),
       reporter,
     });
     const document = planDocument(plan);

@@ -29,7 +29,7 @@ _airbundle() {
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
-    --allow-conflict|--allow-protected|--fingerprint|--image|--node|--older-than|--to|--trust-http) return ;;
+    --allow-conflict|--allow-protected|--build|--fingerprint|--image|--node|--older-than|--to|--trust-http) return ;;
   esac
   case $word in
     -*)
@@ -38,11 +38,11 @@ _airbundle() {
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
-        install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -y --yes --dry-run --plan -h --help' -- "$word")) ;;
+        install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --verbose -y --yes --dry-run --plan -h --help' -- "$word")) ;;
         inventory) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node -h --help' -- "$word")) ;;
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file --passphrase -h --help' -- "$word")) ;;
         lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --update -h --help' -- "$word")) ;;
-        plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --inventory --key --fingerprint --unsigned --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --verbose -h --help' -- "$word")) ;;
+        plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --inventory --key --fingerprint --unsigned --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --verbose -h --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;

@@ -81,6 +81,7 @@ export function contentsOf(
         origin: { repository, path },
       }))
       .sort((a, b) => byCodePoint(a.path, b.path)),
+    buildIn: manifest.buildIn,
     components: manifest.components.map((component) => {
       const source = lock.sources.find((locked) => locked.component === component.name);
       if (source === undefined) throw new Error(`the lock has no source of ${component.name}`);
@@ -89,7 +90,9 @@ export function contentsOf(
         name: component.name,
         version: component.version,
         licence: component.licence,
-        packages: component.packages,
+        packages: component.packages.map((entry) =>
+          typeof entry === 'string' ? entry : { name: entry.name, needed: entry.needed },
+        ),
         source: {
           path: bundlePath(member.source(source.component, source.commit)),
           url: source.url,

@@ -3,14 +3,17 @@ import type { Configuration } from '../configure/types.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
+import type { BuildWay } from '../model/packages.js';
 import type { Reporter, Step } from '../report.js';
 import { inStep } from '../report.js';
 import type { BuildJob } from './plan.js';
 import type { Built } from './build.js';
 import { buildComponent, buildFolders, endProcessesOf } from './build.js';
+import { makeBuildRoot, removeBuildRoot } from './build-root.js';
 import { applyConfiguration } from './configuration.js';
 import { undoFailedRun, withUndone } from './failed-run.js';
 import type { Displaced, Journal, JournalEvent, MadeAccount } from './journal.js';
+import { requireLibraries } from './libraries.js';
 import type { PackageChanges } from './package-changes.js';
 import { together } from './package-changes.js';
 import type { Plan, PlanStep } from './plan.js';
@@ -23,7 +26,7 @@ import { accountsOf, addAccounts } from './steps/accounts.js';
 import { checkServices } from './steps/check.js';
 import { placeCommand } from './steps/command.js';
 import { placeFiles } from './steps/files.js';
-import { applyRpms, packageChangesOf } from './steps/rpms.js';
+import { applyRpms, packageChangesOf, requireSameRpm } from './steps/rpms.js';
 import { trustKey } from './steps/trust.js';
 import { stopped } from './stopped.js';
 import type { TrustedKey } from './trust.js';
@@ -78,6 +81,8 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
   const warnings: string[] = [];
   try {
     for (const step of plan.steps) {
+      // After the commit: see install.ts.
+      if (step.kind === 'erase') continue;
       begun = step;
       if (request.interrupted()) throw stopped(`before step ${step.id}`);
       await journal.record(stepStart(step, request));
@@ -145,6 +150,18 @@ async function perform(
         changes,
       );
       return;
+    case 'root':
+      await makeBuildRoot(
+        host,
+        {
+          rpms: step.rpms,
+          staged: stagedFolder(request.staged),
+          requireSame: (rpm) => requireSameRpm(host, contents, stagedFolder(request.staged), rpm),
+          stop: request.interrupted,
+        },
+        line,
+      );
+      return;
     case 'rpms':
       await applyRpms(
         host,
@@ -157,9 +174,11 @@ async function perform(
       await addAccounts(host, step.users, request.facts);
       return;
     case 'build':
-      built.push(...(await Promise.all(step.jobs.map((job) => build(host, request, job)))));
+      built.push(...(await Promise.all(step.jobs.map((job) => build(host, request, job, step.way)))));
       return;
     case 'files': {
+      if (request.plan.build?.way === 'isolated')
+        await requireLibraries(host, built, stagedFolder(request.staged), contents.rpms);
       const { files, links } = await placeFiles(host, built, request.takeOver, changes);
       placed.files.push(...files);
       placed.links.push(...links);
@@ -170,17 +189,20 @@ async function perform(
       return;
     case 'services':
       await applyServices(host, step);
+      return;
+    case 'erase':
   }
 }
 
-function build(host: Host, request: ApplyRequest, job: BuildJob): Promise<Built> {
+function build(host: Host, request: ApplyRequest, job: BuildJob, way: BuildWay): Promise<Built> {
   const { component } = job;
   const source = join(stagedFolder(request.staged), component.source.path);
   return inStep(
     request.reporter,
     `build.${component.name}`,
     `build ${component.name} ${component.version}`,
-    (own) => buildComponent(host, job, source, { jobs: request.facts.cpus, stop: request.interrupted }, own),
+    (own) =>
+      buildComponent(host, job, source, { jobs: request.facts.cpus, stop: request.interrupted, way }, own),
   );
 }
 
@@ -191,5 +213,6 @@ async function cleanUp(host: Host, plan: Plan): Promise<void> {
       await endProcessesOf(host, job.uid);
       await host.remove(buildFolders(job.component.name).top);
     }
+    await removeBuildRoot(host);
   }
 }

@@ -3,11 +3,13 @@ import fastGlob from 'fast-glob';
 import type { BundleError } from '../errors.js';
 import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
-import type { Argv } from '../host/process.js';
+import type { Argv, LoggedOptions } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledComponent } from '../model/contents.js';
 import { target } from '../model/layout.js';
+import type { BuildWay } from '../model/packages.js';
 import type { Step } from '../report.js';
+import { folderInRoot, insideRoot } from './build-root.js';
 import type { BuildJob } from './plan.js';
 
 /** One regular file under DESTDIR that the node gets. */
@@ -48,11 +50,50 @@ export function buildFolders(component: string): {
   };
 }
 
+/** Where one component is built. */
+interface BuildPlace {
+  /** Its folders as the node sees them. */
+  readonly folders: ReturnType<typeof buildFolders>;
+  /** DESTDIR as the build sees it. */
+  readonly destdir: string;
+  /** The command and how it is started, in the source. */
+  start(argv: Argv): { readonly argv: Argv; readonly options: Pick<LoggedOptions, 'cwd' | 'uid' | 'gid'> };
+}
+
+/** As an unprivileged user of the node. */
+function onHost({ component, uid }: BuildJob): BuildPlace {
+  const folders = buildFolders(component.name);
+  return {
+    folders,
+    destdir: folders.destdir,
+    start: (argv) => ({ argv, options: { cwd: folders.source, uid, gid: uid } }),
+  };
+}
+
+/** The same folders, in a root of their own: the same paths give the same binary. */
+async function inRoot(host: Host, { component, uid }: BuildJob): Promise<BuildPlace> {
+  const inside = buildFolders(component.name);
+  const top = await folderInRoot(host, inside.top);
+  const at = (path: string): string => join(top, path.slice(inside.top.length));
+  return {
+    folders: {
+      top,
+      source: at(inside.source),
+      destdir: at(inside.destdir),
+      home: at(inside.home),
+      temporary: at(inside.temporary),
+    },
+    destdir: inside.destdir,
+    start: (argv) => ({ argv: insideRoot(argv, uid, inside.source), options: {} }),
+  };
+}
+
 export interface BuildOptions {
   /** For `make -j {jobs}`. */
   readonly jobs: number;
   /** Asked now and then; true ends the build. */
   readonly stop: () => boolean;
+  readonly way: BuildWay;
 }
 
 /**
@@ -68,24 +109,28 @@ export async function buildComponent(
   step: Step,
 ): Promise<Built> {
   const { component, uid } = job;
-  const folders = buildFolders(component.name);
   const log = `${target.log}/build-${component.name}.log`;
   // A killed installer leaves its build running.
   await endProcessesOf(host, uid);
+  const place = options.way === 'isolated' ? await inRoot(host, job) : onHost(job);
+  const { folders } = place;
+  const { home, temporary } = buildFolders(component.name);
   await host.remove(folders.top);
   await host.remove(log);
   await host.makeDirectory(folders.top, { mode: 0o711 });
   for (const folder of [folders.source, folders.destdir, folders.home, folders.temporary])
     await host.makeDirectory(folder, { mode: 0o700, uid, gid: uid });
 
-  const command = async (argv: Argv, inputFile?: string): Promise<void> => {
+  const command = async (
+    argv: Argv,
+    started: ReturnType<BuildPlace['start']>,
+    inputFile?: string,
+  ): Promise<void> => {
     await host.append(log, `\n$ ${argv.join(' ')}\n`);
-    const result = await host.runLogged(argv, log, {
-      cwd: folders.source,
+    const result = await host.runLogged(started.argv, log, {
+      ...started.options,
       // Nothing of the build stays in /tmp, and a /tmp mounted noexec does not matter.
-      env: { HOME: folders.home, TMPDIR: folders.temporary },
-      uid,
-      gid: uid,
+      env: { HOME: home, TMPDIR: temporary },
       timeoutMs: COMMAND_TIMEOUT_MS,
       ...(inputFile === undefined ? {} : { inputFile }),
       onNote: (line) => {
@@ -106,16 +151,29 @@ export async function buildComponent(
       message: `${component.name}: ${argv.join(' ')} ${outcome(result)}`,
       where: `step build, component ${component.name}, log ${log}`,
       details: lastLines(result),
-      hint: `Nothing that runs was changed. Read ${log}; mend the cause and run the same command again.`,
+      hint: [
+        `Nothing that runs was changed. Read ${log}; mend the cause and run the same command again.`,
+        ...(options.way === 'isolated'
+          ? [
+              'The root holds only the RPMs of the bundle: a program that it lacks belongs to "packages" in the manifest.',
+            ]
+          : []),
+      ].join('\n'),
     });
   };
 
   try {
     const fill = (word: string): string =>
-      word.replaceAll('{jobs}', String(options.jobs)).replaceAll('{destdir}', folders.destdir);
-    await command(['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'], sourceTar);
-    for (const words of [...component.build, component.install]) await command(argvOf(words, fill));
-    if (component.smoke !== undefined) await command(argvOf(component.smoke, fill));
+      word.replaceAll('{jobs}', String(options.jobs)).replaceAll('{destdir}', place.destdir);
+    const run = (words: readonly string[]): Promise<void> => {
+      const argv = argvOf(words, fill);
+      return command(argv, place.start(argv));
+    };
+    // By the node's own tar: a root of the bundle's RPMs may have none.
+    const unpack: Argv = ['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'];
+    await command(unpack, { argv: unpack, options: { cwd: folders.source, uid, gid: uid } }, sourceTar);
+    for (const words of [...component.build, component.install]) await run(words);
+    if (component.smoke !== undefined) await run(component.smoke);
   } finally {
     await endProcessesOf(host, uid);
   }

@@ -3,6 +3,7 @@ import type { Configuration } from '../configure/index.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
+import { formatNevra } from '../model/nevra.js';
 import type { Applied } from './apply.js';
 import { raiseFloor } from './floor.js';
 import type { Plan } from './plan.js';
@@ -77,6 +78,8 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     watched: watchedOf(input.configuration),
     links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
     rpms: {
+      absent: plan.leftOut.map((rpm) => formatNevra(rpm.nevra)),
+      pending: plan.steps.flatMap((step) => (step.kind === 'erase' ? step.packages : [])),
       before: sameBundle?.before ?? facts.installed.length,
       after: (await installedPackages(host)).length,
       installed: [

@@ -9,6 +9,8 @@ export interface CostRequest {
   /** Size of each RPM that goes in. */
   readonly packageBytes: readonly number[];
   readonly builds: readonly BundledComponent[];
+  /** They are built in a root of their own. */
+  readonly isolated: boolean;
   readonly files: readonly ConfiguredFile[];
   readonly cpus: number;
   readonly services: number;
@@ -17,6 +19,13 @@ export interface CostRequest {
 
 /** Sources, objects and DESTDIR of all builds together (node-refusals.ts asks for the same room). */
 export const BUILD_ROOM_BYTES = 300 * 1024 * 1024;
+/** RPMs hold their files compressed: in a root of their own they take about four times their size. */
+const ROOT_FACTOR = 5;
+/** What the root of an isolated build takes of the disk. */
+export function rootBytes({ members, rpms }: Pick<Contents, 'members' | 'rpms'>): number {
+  const paths = new Set<string>(rpms.map((rpm) => rpm.path));
+  return ROOT_FACTOR * sum(members.filter(({ path }) => paths.has(path)).map(({ sizeBytes }) => sizeBytes));
+}
 /** An RPM's payload is compressed: xz makes a third of programs and headers. */
 const UNPACKED = 3;
 /** Seconds, from the lab: the copy and hash of the payload, one RPM, a component on one processor, a service. */
@@ -50,6 +59,13 @@ export function costOf(request: CostRequest): Cost {
       folder: target.build,
       what: 'sources, objects and what was built',
       bytes: builds.length > 0 ? BUILD_ROOM_BYTES : 0,
+      estimate: true,
+      stays: false,
+    },
+    {
+      folder: target.build,
+      what: 'the root in which it is built',
+      bytes: request.isolated && builds.length > 0 ? rootBytes(contents) : 0,
       estimate: true,
       stays: false,
     },

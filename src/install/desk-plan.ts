@@ -7,6 +7,7 @@ import { locate, verify } from '../review/verify.js';
 import type { Inventory } from './inventory-schema.js';
 import { factsOf, readInventory, requireAnswers, unfinishedOf } from './inventory.js';
 import type { Plan, PlanRequest } from './plan.js';
+import { chooseWay } from './needed-packages.js';
 import { makePlan } from './plan.js';
 import { questionsOf } from './probe.js';
 import { triedPackages, withTrial } from './rpm-trial.js';
@@ -24,6 +25,7 @@ export interface DeskPlanRequest {
   /** Without proof of who made the bundle. */
   readonly unsigned: boolean;
   readonly allow: PlanRequest['allow'] & { readonly conflicts: readonly string[] };
+  readonly build: PlanRequest['build'];
   readonly reporter: Reporter;
 }
 
@@ -41,6 +43,7 @@ export async function planFromInventory(host: ReadHost, request: DeskPlanRequest
     questionsOf({ configuration: site.configuration, receipt, contents }),
     request.inventory,
   );
+  const isolated = chooseWay(contents, request.build.way).way === 'isolated';
   const plan = makePlan({
     contents,
     digest,
@@ -54,6 +57,9 @@ export async function planFromInventory(host: ReadHost, request: DeskPlanRequest
     newKey: inventory.trust.trusted.length === 0 ? signer : undefined,
     unsigned: request.unsigned,
     allow: request.allow,
+    build: request.build,
+    runPackages: isolated && inventory.lacking !== null ? new Set(inventory.lacking) : undefined,
+    addedBefore: inventory.unsettled.added,
   });
   return withWarnings(withNodesTrial(plan, inventory, request.allow.conflicts), request, inventory);
 }

@@ -9,21 +9,25 @@ import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
+import { removeBuildRoot } from './build-root.js';
 import { commit } from './commit.js';
 import { alone } from './alone.js';
+import { eraseAfterwards, onlyErases } from './erase-afterwards.js';
 import { readFloor } from './floor.js';
 import { openJournal } from './journal.js';
 import { keysFor } from './keys.js';
 import { requireApproved } from './plan-file.js';
 import { planDigest } from './plan-resume.js';
 import type { PlanDocument } from './plan-schema.js';
-import type { Plan, PlanRequest } from './plan.js';
+import { chooseWay } from './needed-packages.js';
+import type { BuildChoice, Plan, PlanRequest } from './plan.js';
 import { makePlan, needsPayload } from './plan.js';
 import type { Facts } from './probe.js';
 import { probe } from './probe.js';
 import type { Receipt } from './receipt.js';
 import { readReceipt } from './receipt.js';
 import { planFlags, requireSameRun } from './resume.js';
+import { lackingToRun } from './run-packages.js';
 import type { RpmAllowances } from './rpm-plan.js';
 import type { RpmTrial } from './rpm-trial.js';
 import { tryPackages, withTrial } from './rpm-trial.js';
@@ -51,6 +55,7 @@ export interface InstallRequest {
     /** Package names whose problems in `rpm --test` are accepted. */
     readonly conflicts: readonly string[];
   };
+  readonly build: BuildChoice;
   /** Stop after the plan. */
   readonly dryRun: boolean;
   readonly reporter: Reporter;
@@ -71,6 +76,8 @@ export interface Seen {
   readonly planned: PlanRequest;
   /** What rpm said; undefined when no package would go in. */
   readonly trial: RpmTrial | undefined;
+  /** Paths of the RPMs that an isolated build has to bring to this node; undefined: rpm was not asked. */
+  readonly lacking: ReadonlySet<string> | undefined;
 }
 
 export interface InstallResult {
@@ -98,6 +105,7 @@ async function installAlone(host: Host, request: InstallRequest): Promise<Instal
     const stage = join(target.stage, request.runId);
     try {
       await dropOldStages(host, request.directory);
+      await removeBuildRoot(host);
       return await installLocked(host, request, stage);
     } finally {
       await host.remove(stage).catch(() => undefined);
@@ -125,16 +133,18 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
 
   // The same bundle as committed: its contents are known, and the payload is read only if a step needs it.
   const known = receipt?.digest === verified.digest ? receipt.contents : undefined;
-  const look = (contents: Contents): Promise<Planned> =>
-    planFor(host, request, { contents, verified, isNewKey: keys.isNew, receipt, unsettled });
+  const look = (contents: Contents, staged?: string): Promise<Planned> =>
+    planFor(host, request, { contents, verified, isNewKey: keys.isNew, receipt, unsettled, staged });
   const first = known === undefined ? undefined : await look(known);
   const settled = first !== undefined && !needsPayload(first.plan);
   const contents = settled && known !== undefined ? known : await stageBundle(host, request, verified, stage);
-  const { plan, planned, facts, configuration, siteDigest } = settled ? first : await look(contents);
+  const { plan, planned, lacking, facts, configuration, siteDigest } = settled
+    ? first
+    : await look(contents, stage);
 
   const trial = await tryPackages(host, plan, stage);
   const final = withTrial(plan, trial, request.allow.conflicts);
-  request.observe?.({ planned, trial });
+  request.observe?.({ planned, trial, lacking });
   if (request.dryRun) {
     await request.confirm(final, facts);
     return { outcome: 'planned', plan: final, receipt, warnings: [] };
@@ -156,6 +166,10 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     return { outcome: 'declined', plan: final, receipt, warnings: [] };
 
   const journal = openJournal(host, request.runId);
+  if (receipt?.digest === verified.digest && unsettled.begun === undefined && onlyErases(final)) {
+    const erased = await eraseAfterwards(host, final, receipt, journal, reporter);
+    return { outcome: 'installed', plan: final, ...erased };
+  }
   if (!isDone)
     await journal.record({
       event: 'begin',
@@ -165,7 +179,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       node: final.node,
       ...(request.expected === undefined ? {} : { plan: planDigest(request.expected) }),
       siteDigest,
-      flags: planFlags(request.allow),
+      flags: planFlags(request),
       units: [...unitsBefore({ facts, unsettled }).values()],
       running: runningOf(configuration),
     });
@@ -207,7 +221,13 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   await journal.record({ event: 'commit', digest: verified.digest });
   await journal.record({ event: 'end', result: 'committed' });
   await dropOldBackups(host, committed);
-  return { outcome: 'installed', plan: final, receipt: committed, warnings: applied.warnings };
+  const erased = await eraseAfterwards(host, final, committed, journal, reporter);
+  return {
+    outcome: 'installed',
+    plan: final,
+    receipt: erased.receipt,
+    warnings: [...applied.warnings, ...erased.warnings],
+  };
 }
 
 async function stageBundle(
@@ -253,6 +273,7 @@ function noRoom(error: unknown): Error | undefined {
 interface Planned {
   readonly plan: Plan;
   readonly planned: PlanRequest;
+  readonly lacking: ReadonlySet<string> | undefined;
   readonly facts: Facts;
   readonly configuration: Configuration;
   readonly siteDigest: Sha256 | null;
@@ -264,10 +285,12 @@ interface Known {
   readonly isNewKey: boolean;
   readonly receipt: Receipt | undefined;
   readonly unsettled: Unsettled;
+  /** Where the payload was unpacked, if it was. */
+  readonly staged: string | undefined;
 }
 
 async function planFor(host: Host, request: InstallRequest, known: Known): Promise<Planned> {
-  const { contents, verified, isNewKey, receipt, unsettled } = known;
+  const { contents, verified, isNewKey, receipt, unsettled, staged } = known;
   const site = await readSite(host, request, contents);
   const facts = await inStep(
     request.reporter,
@@ -281,6 +304,11 @@ async function planFor(host: Host, request: InstallRequest, known: Known): Promi
       }),
     (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
   );
+  const isolated = chooseWay(contents, request.build.way).way === 'isolated';
+  const lacking =
+    staged !== undefined && (isolated || request.observe !== undefined)
+      ? await lackingToRun(host, contents, facts.installed, staged)
+      : undefined;
   const planRequest: PlanRequest = {
     contents,
     digest: verified.digest,
@@ -293,10 +321,14 @@ async function planFor(host: Host, request: InstallRequest, known: Known): Promi
     newKey: isNewKey ? verified.signedBy : undefined,
     allow: request.allow,
     secrets: site.secrets,
+    build: request.build,
+    runPackages: isolated ? lacking : undefined,
+    addedBefore: unsettled.packageChanges.added,
   };
   return {
     plan: makePlan(planRequest),
     planned: planRequest,
+    lacking,
     facts,
     configuration: site.configuration,
     siteDigest: site.digest,

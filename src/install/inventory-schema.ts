@@ -78,7 +78,9 @@ export const InventorySchema = z.strictObject({
   /** What is committed, without the digests of configuration files. */
   receipt: ReceiptSchema.nullable(),
   /** What killed runs left. */
-  unsettled: z.strictObject({ begun: z.boolean(), packages: Paths, displaced: Paths }),
+  unsettled: z.strictObject({ begun: z.boolean(), packages: Paths, displaced: Paths, added: Paths }),
+  /** The bundle's RPMs that an isolated build has to bring to this node; null: rpm was not asked. */
+  lacking: Paths.nullable(),
   /** What `rpm --test` said to these packages of the bundle; null: it was not asked. */
   rpmTest: z.strictObject({ packages: Paths, problems: Paths }).nullable(),
 });

@@ -24,6 +24,9 @@ export interface InventoryRequest {
   readonly floor: Floor;
   readonly receipt: PlanRequest['receipt'];
   readonly unsettled: PlanRequest['unsettled'];
+  /** NEVRAs that runs since the last committed one added. */
+  readonly addedBefore: readonly string[];
+  readonly lacking: ReadonlySet<string> | undefined;
   readonly trial: RpmTrial | undefined;
 }
 
@@ -54,7 +57,9 @@ export function inventoryOf(request: InventoryRequest): Inventory {
       begun: unsettled.begun !== undefined,
       packages: [...unsettled.packages],
       displaced: unsettled.displaced.map(({ path }) => path),
+      added: [...request.addedBefore],
     },
+    lacking: request.lacking === undefined ? null : [...request.lacking].sort(),
     rpmTest: trial === undefined ? null : { packages: [...trial.packages], problems: [...trial.problems] },
   };
 }

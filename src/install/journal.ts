@@ -70,6 +70,8 @@ export type JournalEvent =
       readonly running: Running;
     } & BegunInstall)
   | ({ readonly event: 'begin' } & BegunUndo)
+  /** After the commit: packages that only the build needed, before and after rpm erases them. */
+  | { readonly event: 'erasing' | 'erased'; readonly packages: readonly string[] }
   | { readonly event: 'step-start'; readonly step: 'rpms'; readonly data: PackageChanges }
   | { readonly event: 'step-start'; readonly step: 'users'; readonly data: readonly MadeAccount[] }
   | { readonly event: 'step-start'; readonly step: string; readonly data?: unknown }

@@ -1,15 +1,16 @@
 import type { Configuration } from '../configure/types.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
-import { BUILD_ROOM_BYTES } from './cost.js';
+import type { BuildWay } from '../model/packages.js';
+import { BUILD_ROOM_BYTES, rootBytes } from './cost.js';
 import type { Facts } from './probe.js';
 
 export interface NodeRequest {
   readonly contents: Contents;
   readonly facts: Facts;
   readonly configuration: Configuration;
-  /** Something has to be built, which needs room. */
-  readonly builds: boolean;
+  /** How something is built, which needs room; undefined: nothing is. */
+  readonly builds: BuildWay | undefined;
   /** --take-over: files and units of installed packages may be replaced. */
   readonly takeOver: boolean;
 }
@@ -78,9 +79,11 @@ function fits(release: string, releases: readonly string[]): boolean {
   return releases.some((wanted) => release === wanted || release.startsWith(`${wanted}.`));
 }
 
-function roomBytes(contents: Contents, builds: boolean): number {
+function roomBytes(contents: Contents, builds: BuildWay | undefined): number {
   const payload = contents.members.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  return builds ? 2 * payload + BUILD_ROOM_BYTES : 16 * 1024 * 1024;
+  if (builds === undefined) return 16 * 1024 * 1024;
+  const root = builds === 'isolated' ? rootBytes(contents) : 0;
+  return 2 * payload + BUILD_ROOM_BYTES + root;
 }
 
 function mebibytes(bytes: number): string {

@@ -31,6 +31,12 @@ export interface DetailsRequest {
   readonly secrets: readonly string[];
   readonly newKey: { readonly keyId: string; readonly fingerprint: string } | undefined;
   readonly rpms: RpmPlan;
+  /** RPMs of the bundle that do not go into the node. */
+  readonly leftOut: readonly BundledRpm[];
+  /** NEVRAs that are erased once it is built. */
+  readonly erased: ReadonlySet<string>;
+  /** It is built in a root of its own. */
+  readonly isolated: boolean;
   /** NEVRAs that a killed run left half done. */
   readonly unfinished: ReadonlySet<string>;
   /** The program's script, which the installer writes. */
@@ -68,6 +74,7 @@ export function detailsOf(request: DetailsRequest): PlanDetails {
         .filter(({ action }) => ['install', 'reinstall', 'upgrade', 'refused'].includes(action))
         .map(({ sizeBytes }) => sizeBytes),
       builds: request.builds.map(({ component }) => component),
+      isolated: request.isolated,
       files: request.configuration.files.filter((file) => request.written.has(file.path)),
       cpus: request.facts.cpus,
       services: request.actions.filter(({ action }) => action !== 'none').length,
@@ -102,7 +109,7 @@ function packagesOf(request: DetailsRequest): PlannedPackage[] {
     return entry(rpm, {
       action: again ? 'reinstall' : 'install',
       installed: null,
-      why: again ? 'an earlier run was ended while rpm put it in' : 'not installed',
+      why: `${again ? 'an earlier run was ended while rpm put it in' : 'not installed'}${request.erased.has(formatNevra(rpm.nevra)) ? '; for the build only, erased afterwards' : ''}`,
       undo: undoOf(request, 'rpms'),
     });
   };
@@ -114,6 +121,9 @@ function packagesOf(request: DetailsRequest): PlannedPackage[] {
       undo: `\`airbundle rollback --old-rpms FOLDER\` with the RPM of ${formatNevra(installed)}; without that RPM there is no way back`,
     });
   return [
+    ...request.leftOut.map((rpm) =>
+      entry(rpm, { action: 'left out', installed: null, why: 'this node does without it', undo: NOTHING }),
+    ),
     ...rpms.missing.map(missing).map(unlessRefused),
     ...rpms.older.map(older).map(unlessRefused),
     ...rpms.same.map((rpm) =>

@@ -12,6 +12,7 @@ export function planDocument(plan: Plan): PlanDocument {
     system: plan.basis.system,
     allow: plan.basis.allow,
     newKey: plan.basis.newKey,
+    build: plan.build,
     steps: plan.steps.map(({ id, title, changes, undo }) => ({ id, title, changes: [...changes], undo })),
     ...plan.details,
     rpmTest: plan.rpmTest,

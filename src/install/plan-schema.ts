@@ -1,10 +1,11 @@
 import { z } from 'zod';
+import { BuildWay } from '../model/packages.js';
 
 const Change = z.enum(['new', 'replaced', 'unchanged', 'new or replaced']);
 
 const PlannedPackage = z.strictObject({
   package: z.string(),
-  action: z.enum(['install', 'reinstall', 'upgrade', 'same', 'keep newer', 'refused']),
+  action: z.enum(['install', 'reinstall', 'upgrade', 'same', 'keep newer', 'left out', 'refused']),
   installed: z.string().nullable(),
   sizeBytes: z.int().min(0),
   why: z.string(),
@@ -136,6 +137,7 @@ export const PlanSchema = z.strictObject({
     takeOver: z.boolean(),
   }),
   newKey: z.strictObject({ keyId: z.string(), fingerprint: z.string() }).nullable(),
+  build: z.strictObject({ way: BuildWay, because: z.enum(['manifest', 'flag']) }).nullable(),
   steps: z.array(
     z.strictObject({ id: z.string(), title: z.string(), changes: z.array(z.string()), undo: z.string() }),
   ),

@@ -11,6 +11,9 @@ import type {
 import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
 import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
+import type { BuildWay } from '../model/packages.js';
+import type { ChosenWay } from './needed-packages.js';
+import { chooseWay, eraseCandidates, neededPackages } from './needed-packages.js';
 import { nodeRefusals } from './node-refusals.js';
 import { isDigestOf } from './guarded-digest.js';
 import { detailsOf } from './plan-details.js';
@@ -46,7 +49,8 @@ export type PlanStep = EveryStep &
         readonly missing: readonly BundledRpm[];
         readonly upgrade: readonly BundledRpm[];
       }
-    | { readonly kind: 'build'; readonly jobs: readonly BuildJob[] }
+    | { readonly kind: 'root'; readonly rpms: readonly BundledRpm[] }
+    | { readonly kind: 'build'; readonly jobs: readonly BuildJob[]; readonly way: BuildWay }
     | { readonly kind: 'files'; readonly components: readonly string[] }
     | { readonly kind: 'users'; readonly users: readonly SystemUser[] }
     | {
@@ -56,6 +60,8 @@ export type PlanStep = EveryStep &
         readonly refreshes: readonly Refresh[];
       }
     | { readonly kind: 'services'; readonly actions: readonly ServiceAction[] }
+    /** After the commit; NEVRAs. */
+    | { readonly kind: 'erase'; readonly packages: readonly string[] }
   );
 
 export interface ServiceAction {
@@ -74,6 +80,10 @@ export interface Plan {
   readonly node: string | null;
   readonly siteDigest: string | null;
   readonly rpms: RpmPlan;
+  /** Where it builds, and whether the manifest or the flag says so; null when nothing is built. */
+  readonly build: ChosenWay | null;
+  /** RPMs of the bundle that do not go into the node. */
+  readonly leftOut: readonly BundledRpm[];
   readonly steps: readonly PlanStep[];
   /** Every single thing, for the document. */
   readonly details: PlanDetails;
@@ -110,6 +120,19 @@ export interface PlanRequest {
   readonly secrets?: readonly string[];
   /** Made from an inventory without proof of who made the bundle. */
   readonly unsigned?: boolean;
+  readonly build: BuildChoice;
+  /** Paths of the RPMs that the node lacks to run the programs, as rpm says; undefined: rpm was not asked. */
+  readonly runPackages: ReadonlySet<string> | undefined;
+  /** NEVRAs that runs since the last committed one added. */
+  readonly addedBefore: readonly string[];
+}
+
+/** What the operator says about building. */
+export interface BuildChoice {
+  /** --build; undefined: as the manifest says. */
+  readonly way: BuildWay | undefined;
+  /** --keep-build-packages */
+  readonly keepPackages: boolean;
 }
 
 /** Builds run as one of these numeric users: no account has them, so no file or process is theirs. */
@@ -118,14 +141,28 @@ const BUILD_UIDS = { first: 47_801, last: 47_899 } as const;
 /** Contents + site + facts → steps. Pure: the same input gives the same plan. */
 export function makePlan(request: PlanRequest): Plan {
   const { contents, facts, configuration, receipt } = request;
-  const rpms = planRpms(contents.rpms, facts.installed, request.allow, request.unsettled.packages);
   const stale = contents.components.filter((component) => isStale(component, facts, receipt));
+  const chosen = chooseWay(contents, request.build.way);
+  const build = stale.length === 0 ? null : chosen;
+  const { wanted, leftOut } = neededPackages({
+    contents,
+    way: chosen.way,
+    builds: build !== null,
+    runPackages: request.runPackages,
+    receipt,
+    unfinished: request.unsettled.packages,
+  });
+  const rpms = planRpms(wanted, facts.installed, request.allow, request.unsettled.packages);
+  const isolated = build?.way === 'isolated';
+  const rpm = rpmStep(rpms, leftOut.length);
+  const buildSteps = [isolated ? rootStep(contents.rpms) : undefined, buildStep(stale, facts, build)];
   const steps = [
     trustStep(request),
     commandStep(request),
-    rpmStep(rpms),
+    // Nothing has to be on the node before an isolated build is done.
+    ...(isolated ? [...buildSteps, rpm] : [rpm]),
     usersStep(configuration, facts),
-    buildStep(stale, facts),
+    ...(isolated ? [] : buildSteps),
     filesStep(stale),
     configurationStep(request),
   ].filter((step): step is PlanStep => step !== undefined);
@@ -136,7 +173,9 @@ export function makePlan(request: PlanRequest): Plan {
     steps,
   );
   const services = servicesStep(actions);
-  const all = services === undefined ? steps : [...steps, services];
+  const all = [...steps, services, eraseStep(request, rpms, build)].filter(
+    (step): step is PlanStep => step !== undefined,
+  );
   return {
     bundle: {
       name: contents.name,
@@ -147,8 +186,10 @@ export function makePlan(request: PlanRequest): Plan {
     node: request.node,
     siteDigest: request.siteDigest,
     rpms,
+    build,
+    leftOut,
     steps: all,
-    details: detailsFor(request, rpms, all, actions),
+    details: detailsFor(request, rpms, leftOut, all, actions),
     basis: basisOf(request),
     rpmTest: all.some((step) => step.kind === 'rpms') ? 'not tried' : 'not needed',
     notes: notesOf(request, rpms),
@@ -158,7 +199,7 @@ export function makePlan(request: PlanRequest): Plan {
         contents,
         facts,
         configuration,
-        builds: stale.length > 0,
+        builds: build?.way,
         takeOver: request.allow.takeOver,
       }),
       ...rpms.refusals,
@@ -169,6 +210,7 @@ export function makePlan(request: PlanRequest): Plan {
 function detailsFor(
   request: PlanRequest,
   rpms: RpmPlan,
+  leftOut: readonly BundledRpm[],
   steps: readonly PlanStep[],
   actions: readonly ServiceAction[],
 ): PlanDetails {
@@ -179,6 +221,9 @@ function detailsFor(
     facts,
     newKey,
     rpms,
+    leftOut,
+    erased: new Set(steps.flatMap((step) => (step.kind === 'erase' ? step.packages : []))),
+    isolated: steps.some((step) => step.kind === 'root'),
     secrets: request.secrets ?? [],
     unfinished: request.unsettled.packages,
     commandScript: commandScript(),
@@ -208,7 +253,8 @@ function basisOf({ facts, allow, newKey, unsigned }: PlanRequest): Plan['basis']
 
 /** Whether the steps need bytes from the payload: RPMs, sources, or the program itself. */
 export function needsPayload(plan: Pick<Plan, 'steps'>): boolean {
-  return plan.steps.some((step) => step.kind === 'rpms' || step.kind === 'build' || step.kind === 'command');
+  const kinds: readonly PlanStep['kind'][] = ['rpms', 'root', 'build', 'command'];
+  return plan.steps.some((step) => kinds.includes(step.kind));
 }
 
 function trustStep({ newKey }: PlanRequest): PlanStep | undefined {
@@ -258,13 +304,13 @@ export function commandScript(): string {
   ].join('\n');
 }
 
-function rpmStep(rpms: RpmPlan): PlanStep | undefined {
+function rpmStep(rpms: RpmPlan, leftOut: number): PlanStep | undefined {
   const upgrade = rpms.older.map(({ rpm }) => rpm);
   if (rpms.missing.length === 0 && upgrade.length === 0) return undefined;
   return {
     kind: 'rpms',
     id: 'rpms',
-    title: `install ${String(rpms.missing.length + upgrade.length)} RPMs (${String(rpms.same.length)} are there already, ${String(rpms.newer.length)} are newer here and stay)`,
+    title: `install ${String(rpms.missing.length + upgrade.length)} RPMs (${String(rpms.same.length)} are there already, ${String(rpms.newer.length)} are newer here and stay${leftOut === 0 ? '' : `, ${String(leftOut)} are not needed on the node`})`,
     changes: [
       ...rpms.missing.map((rpm) => `+ ${formatNevra(rpm.nevra)}`),
       ...rpms.older.map(({ rpm, installed }) => `^ ${formatNevra(installed)} → ${formatNevra(rpm.nevra)}`),
@@ -288,8 +334,49 @@ function usersStep(configuration: Configuration, facts: Facts): PlanStep | undef
   };
 }
 
-function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep | undefined {
-  if (stale.length === 0) return undefined;
+function rootStep(rpms: readonly BundledRpm[]): PlanStep {
+  return {
+    kind: 'root',
+    id: 'root',
+    title: `fill a root for the build with ${String(rpms.length)} RPMs, apart from the node`,
+    changes: [
+      `+ ${target.buildRoot}/  for the time of this run`,
+      ...rpms.map((rpm) => `+ ${target.buildRoot}: ${formatNevra(rpm.nevra)}`),
+    ],
+    undo: 'the root is removed, also when all goes well',
+    rpms,
+  };
+}
+
+/** Runs after the commit: what goes is only certain then. */
+function eraseStep(request: PlanRequest, rpms: RpmPlan, build: ChosenWay | null): PlanStep | undefined {
+  const onHost = build?.way === 'host';
+  const packages = eraseCandidates({
+    contents: request.contents,
+    keep: request.build.keepPackages,
+    missing: onHost ? rpms.missing : [],
+    needed: request.contents.rpms.filter(({ path }) => request.runPackages?.has(path) === true),
+    addedBefore: request.addedBefore,
+    pending: request.receipt?.rpms.pending ?? [],
+    installed: request.facts.installed,
+  });
+  if (packages.length === 0) return undefined;
+  return {
+    kind: 'erase',
+    id: 'erase',
+    title: `erase up to ${String(packages.length)} RPMs that this program added and only the build needs`,
+    changes: packages.map((nevra) => `- ${nevra}  unless something that stays needs it`),
+    undo: 'not undone: a later build installs them again (--keep-build-packages keeps them)',
+    packages,
+  };
+}
+
+function buildStep(
+  stale: readonly BundledComponent[],
+  facts: Facts,
+  chosen: ChosenWay | null,
+): PlanStep | undefined {
+  if (chosen === null) return undefined;
   const taken = new Set(
     [...facts.users.values()].flatMap(({ uid, gid }) => [uid, gid]).concat([...facts.groups.values()]),
   );
@@ -300,15 +387,21 @@ function buildStep(stale: readonly BundledComponent[], facts: Facts): PlanStep |
   return {
     kind: 'build',
     id: 'build',
-    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}${stale.length > 1 ? ', side by side' : ''}`,
+    title: `build ${stale.map((component) => `${component.name} ${component.version}`).join(' and ')}${stale.length > 1 ? ', side by side' : ''}, ${WAYS[chosen.way]} (${chosen.because === 'flag' ? '--build says so' : 'the manifest says so'})`,
     changes: jobs.map(
       ({ component, uid }) =>
-        `${target.build}/${component.name}  from commit ${component.source.commit.slice(0, 12)}, as uid ${String(uid)} (no account), log ${target.log}/build-${component.name}.log`,
+        `${chosen.way === 'isolated' ? target.buildRoot : ''}${target.build}/${component.name}  from commit ${component.source.commit.slice(0, 12)}, as uid ${String(uid)} (no account), log ${target.log}/build-${component.name}.log`,
     ),
     undo: 'the build folders are removed',
     jobs,
+    way: chosen.way,
   };
 }
+
+const WAYS: Readonly<Record<BuildWay, string>> = {
+  host: "with the node's own packages",
+  isolated: 'in a root of its own',
+};
 
 /** Each of a hundred numbers is somebody's: nobody has seen that, but root must not build in its place. */
 function uidRefusals(steps: readonly PlanStep[]): string[] {

@@ -51,7 +51,15 @@ export const ReceiptSchema = z.strictObject({
   /** The configuration files as they were rendered; absent in receipts of before this was kept. */
   configured: z.array(InstalledFile).default([]),
   watched: Watched,
-  rpms: z.strictObject({ before: z.int(), after: z.int(), installed: z.array(z.string()) }),
+  rpms: z.strictObject({
+    before: z.int(),
+    after: z.int(),
+    installed: z.array(z.string()),
+    /** NEVRAs of the bundle that this node does without: erased after the build, or only ever in its own root. */
+    absent: z.array(z.string()).default([]),
+    /** NEVRAs that are to be erased after the build; a run that was killed did not get to it. */
+    pending: z.array(z.string()).default([]),
+  }),
 });
 export type Receipt = z.infer<typeof ReceiptSchema>;
 

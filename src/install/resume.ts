@@ -1,5 +1,6 @@
 import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
+import type { BuildChoice } from './plan.js';
 import type { RpmAllowances } from './rpm-plan.js';
 import { undoCommand } from './undo-command.js';
 import type { Unsettled } from './unsettled.js';
@@ -10,20 +11,19 @@ export interface InstallInputs {
   readonly site: string | undefined;
   readonly node: string | undefined;
   readonly allow: RpmAllowances & { readonly takeOver: boolean; readonly conflicts: readonly string[] };
+  readonly build: BuildChoice;
 }
 
 /** The flags that change the plan, as typed, in one order. */
-export function planFlags({
-  upgrade,
-  protectedNames,
-  conflicts,
-  takeOver,
-}: InstallInputs['allow']): string[] {
+export function planFlags({ allow, build }: Pick<InstallInputs, 'allow' | 'build'>): string[] {
+  const { upgrade, protectedNames, conflicts, takeOver } = allow;
   return [
     ...(upgrade ? ['--allow-upgrade'] : []),
     ...[...new Set(protectedNames)].sort().map((name) => `--allow-protected ${name}`),
     ...[...new Set(conflicts)].sort().map((name) => `--allow-conflict ${name}`),
     ...(takeOver ? ['--take-over'] : []),
+    ...(build.way === undefined ? [] : [`--build ${build.way}`]),
+    ...(build.keepPackages ? ['--keep-build-packages'] : []),
   ];
 }
 
@@ -51,7 +51,7 @@ export async function requireSameRun(host: Host, { begun }: Unsettled, given: In
   if (begun.siteDigest !== null)
     compare('site file, SHA-256', begun.siteDigest, (await host.sha256(given.site ?? '')) ?? null);
   if (begun.node !== null) compare('--node', begun.node, given.node ?? null);
-  const flags = planFlags(given.allow);
+  const flags = planFlags(given);
   for (const flag of begun.flags.filter((one) => !flags.includes(one)))
     differences.push(`${flag}: it was begun with it, this is without`);
   for (const flag of flags.filter((one) => !begun.flags.includes(one)))

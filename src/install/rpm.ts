@@ -6,11 +6,11 @@ import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
 
 /** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
-const QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
+export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
 
 /** @throws BundleError exit 5 when rpm is missing or its database cannot be read */
 export async function installedPackages(host: Host): Promise<Nevra[]> {
-  const result = await host.run(['rpm', '-qa', '--queryformat', QUERY]);
+  const result = await host.run(['rpm', '-qa', '--queryformat', RPM_QUERY]);
   if (result.exitCode !== 0)
     throw refusedError({
       code: 'RPMDB_UNREADABLE',
@@ -112,13 +112,15 @@ export async function installPackages(host: Host, paths: readonly string[], run:
       await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
       continue;
     }
-    // rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS).
-    const failures = text
-      .split('\n')
-      .filter((line) => /scriptlet failed|^error:|unpacking of archive failed/.test(line));
+    const failures = rpmFailures(text);
     if (result.exitCode === 0 && failures.length === 0) return;
     throw rpmFailed(`rpm ${outcome(result)}, log ${log}`, failures.length > 0 ? failures : lastLines(result));
   }
+}
+
+/** Pure: rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS). */
+export function rpmFailures(log: string): string[] {
+  return log.split('\n').filter((line) => /scriptlet failed|^error:|unpacking of archive failed/.test(line));
 }
 
 /** Asks for each exact package: the exit code of an installation proves nothing. */

@@ -84,6 +84,11 @@ export async function readStatus(host: Host): Promise<Status> {
         .filter((service) => service.active !== 'active')
         .map((service) => `${service.unit} is ${service.active}`),
       ...backends.problems,
+      ...(receipt.rpms.pending.length === 0
+        ? []
+        : [
+            `erasing ${String(receipt.rpms.pending.length)} RPMs that only the build needed was cut off: install the same bundle again`,
+          ]),
       ...drift.map((path) => `${path} is not as it was installed`),
     ],
   };

@@ -45,7 +45,7 @@ async function takeWithBundle(
     },
   });
   if (seen === undefined) throw new Error('a plan was made of nothing');
-  const { planned, trial } = seen;
+  const { planned, trial, lacking } = seen;
   const { contents } = planned;
   return inventoryOf({
     ...planned,
@@ -57,6 +57,7 @@ async function takeWithBundle(
     trust: await trustOf(host),
     floor: await readFloor(host, planned.receipt),
     trial,
+    lacking,
   });
 }
 
@@ -75,6 +76,7 @@ async function takeAlone(host: Host, request: TakeRequest): Promise<Inventory> {
     () => probe(host, asking),
     (found) => `${found.os.name} ${found.os.release}, ${String(found.installed.length)} RPMs`,
   );
+  const unsettled = await readUnsettled(host, receipt?.run ?? null);
   return inventoryOf({
     date: request.date(),
     bundle: null,
@@ -87,8 +89,10 @@ async function takeAlone(host: Host, request: TakeRequest): Promise<Inventory> {
     trust: await trustOf(host),
     floor: await readFloor(host, receipt),
     receipt,
-    unsettled: await readUnsettled(host, receipt?.run ?? null),
+    unsettled,
+    addedBefore: unsettled.packageChanges.added,
     trial: undefined,
+    lacking: undefined,
   });
 }
 

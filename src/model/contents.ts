@@ -4,6 +4,7 @@ import { BundledConfiguration } from './declared.js';
 import { BundlePath, GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
 import { Fingerprint } from './manifest.js';
 import { Nevra } from './nevra.js';
+import { BuildWay } from './packages.js';
 import { plain } from './plain.js';
 
 const Argv = z.array(z.string().min(1)).min(1);
@@ -31,7 +32,10 @@ const BundledComponent = z.strictObject({
   name: Name,
   version: Version,
   licence: z.string(),
-  packages: z.array(z.string()),
+  /** Bundles of before `needed` hold names only: such a package is needed for build and run. */
+  packages: z.array(
+    z.union([z.string(), z.strictObject({ name: z.string(), needed: z.enum(['build', 'run']) })]),
+  ),
   source: z.strictObject({
     path: BundlePath,
     url: z.string(),
@@ -65,6 +69,8 @@ export const ContentsSchema = z.strictObject({
   /** Every other member of the tar, in the tar's order. */
   members: z.array(Member),
   rpms: z.array(BundledRpm),
+  /** Absent in bundles of before there was a choice: host. */
+  buildIn: BuildWay.optional(),
   components: z.array(BundledComponent).min(1),
   /** What ran yum. The hash is over the Dockerfile's folder; null when an image was given by name. */
   collector: z.strictObject({ image: z.string(), contextSha256: Sha256.nullable() }),

@@ -29,6 +29,12 @@ export const target = {
   /** The copy of the medium; what is verified here is what is used. */
   stage: '/var/lib/airbundle/stage',
   build: '/var/lib/airbundle/build',
+  /**
+   * Where the isolated way builds: root's alone (0700), for the root's own programs are of the bundle's age and
+   * some are setuid. No component can be called so.
+   */
+  isolated: '/var/lib/airbundle/build/_isolated',
+  buildRoot: '/var/lib/airbundle/build/_isolated/root',
   log: '/var/log/airbundle',
   journal: '/var/lib/airbundle/journal.ndjson',
   /** The last committed installation: contents, files with digests, site digest. */

@@ -4,6 +4,7 @@ import { GitObject, Name, Sha256 } from './grammar.js';
 import type { Manifest } from './manifest.js';
 import { Fingerprint, PackageName } from './manifest.js';
 import { byCodePoint, Nevra } from './nevra.js';
+import { packageName } from './packages.js';
 
 const LockedRpm = z.strictObject({
   nevra: Nevra,
@@ -65,7 +66,9 @@ export function requestOf(manifest: Manifest): Lock['requested'] {
   return {
     target: `${manifest.target.os}.${manifest.target.arch}`,
     repositories: manifest.repositories.map((repository) => repository.id),
-    packages: [...new Set(manifest.components.flatMap((component) => component.packages))].sort(byCodePoint),
+    packages: [
+      ...new Set(manifest.components.flatMap((component) => component.packages.map(packageName))),
+    ].sort(byCodePoint),
   };
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ComponentConfiguration } from './declared.js';
 import { readDocument } from './document.js';
 import { GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
+import { BuildWay, packageName } from './packages.js';
 import { strict } from './strict.js';
 
 /** RPM package names (EL7's own rule, without file and capability requests). */
@@ -9,6 +10,12 @@ export const PackageName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9+._-]*$/, 'must be an RPM package name, such as openssl-devel')
   .max(128, 'must have at most 128 characters');
+
+/** A package that the build, the run, or (a bare name) both need. */
+const RequestedPackage = z.union(
+  [PackageName, strict({ name: PackageName, needed: z.enum(['build', 'run'], 'must be build or run') })],
+  'must be a package name, or { name: gcc, needed: build }, or { name: pcre, needed: run }',
+);
 
 /** One word of a command: no control characters; "{jobs}" and "{destdir}" are filled in. */
 const Word = z
@@ -65,8 +72,8 @@ const Component = strict({
     .string()
     .regex(/^[A-Za-z0-9.+() -]+$/, 'must be an SPDX licence expression')
     .max(200),
-  /** The packages that the build and the run need; yum adds their closure. */
-  packages: z.array(PackageName),
+  /** The packages that the build and the run need, or one of the two; yum adds their closure. */
+  packages: z.array(RequestedPackage),
   source: strict({ git: GitUrl, ref: GitRef, commit: GitObject.optional() }),
   build: z.array(Argv).min(1, 'must hold at least one command'),
   install: Argv,
@@ -145,6 +152,8 @@ export const ManifestSchema = strict({
     )
     .min(1, 'must name at least one key'),
   runtime: Runtime,
+  /** Where a node builds, unless its operator says otherwise: with its own packages, or in a root of the bundle's. */
+  buildIn: BuildWay.default('host'),
   components: z.array(Component).min(1, 'must hold at least one component'),
 }).superRefine((manifest, context) => {
   const repeated = (kind: 'components' | 'repositories', names: readonly string[], field: string): void => {
@@ -162,6 +171,14 @@ export const ManifestSchema = strict({
     manifest.repositories.map((repository) => repository.id),
     'id',
   );
+  for (const [index, { packages }] of manifest.components.entries())
+    for (const [at, entry] of packages.entries())
+      if (packages.findIndex((other) => packageName(other) === packageName(entry)) !== at)
+        context.addIssue({
+          code: 'custom',
+          path: ['components', index, 'packages', at],
+          message: `"${packageName(entry)}" is there twice`,
+        });
 });
 
 export type Manifest = z.infer<typeof ManifestSchema>;

@@ -3,6 +3,7 @@ import type { ReadHost } from '../host/host.js';
 import type { Contents, Member } from '../model/contents.js';
 import { folder } from '../model/layout.js';
 import { byCodePoint, compareNevra, formatNevra } from '../model/nevra.js';
+import { packageName } from '../model/packages.js';
 import { plain } from '../model/plain.js';
 import type { TrustedKey } from './keys.js';
 import { peekContents } from './payload.js';
@@ -116,7 +117,7 @@ export function inventoryOf(contents: Contents, seen: Seen): Inventory {
       nevra: formatNevra(rpm.nevra),
       path: rpm.path,
       requiredBy: contents.components
-        .filter((component) => component.packages.some((wanted) => asks(wanted, rpm.nevra)))
+        .filter((component) => component.packages.some((wanted) => asks(packageName(wanted), rpm.nevra)))
         .map((component) => component.name),
       licence: rpm.licence,
       signer: rpm.signer,
@@ -128,9 +129,9 @@ export function inventoryOf(contents: Contents, seen: Seen): Inventory {
   const components = contents.components.map((component): Component => ({
     ...component,
     source: { ...component.source, ...factsOf(component.source.path) },
-    packagesElsewhere: component.packages.filter(
-      (wanted) => !contents.rpms.some((rpm) => asks(wanted, rpm.nevra)),
-    ),
+    packagesElsewhere: component.packages
+      .map(packageName)
+      .filter((wanted) => !contents.rpms.some((rpm) => asks(wanted, rpm.nevra))),
   }));
   const known = new Set<string>([
     contents.runtime.path,

@@ -163,7 +163,7 @@ function componentLines(component: Component): string[] {
       ['', `${plain(source.ref)}, commit ${source.commit}`],
       ['', `tree ${source.tree}`],
       ['', `${source.path}, ${formatBytes(source.sizeBytes)}, sha256 ${source.sha256}`],
-      ['packages', component.packages.map(plain).join(' ') || 'none'],
+      ['packages', component.packages.map(requested).join(' ') || 'none'],
       ...many(
         'by others',
         component.packagesElsewhere.map((name) => `${plain(name)}: no RPM here has this name`),
@@ -183,6 +183,10 @@ function componentLines(component: Component): string[] {
     ],
     '  ',
   );
+}
+
+function requested(entry: Component['packages'][number]): string {
+  return typeof entry === 'string' ? plain(entry) : `${plain(entry.name)}(${entry.needed})`;
 }
 
 function configuredBy(configuration: NonNullable<Component['configuration']>): string {

@@ -24,6 +24,8 @@ export interface Packer {
   rpm(given: RpmSpec): { file: string; nevra: Nevra };
   /** RPMs of the lab's repository, by name. */
   labRpms(...names: string[]): Promise<{ file: string; nevra: Nevra }[]>;
+  /** The same with everything that they require, down to glibc. */
+  labClosure(...names: string[]): Promise<{ file: string; nevra: Nevra }[]>;
   remove(): void;
 }
 
@@ -31,6 +33,7 @@ export interface RpmSpec {
   readonly name: string;
   readonly version?: string;
   readonly post?: string;
+  readonly preun?: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly requires?: string;
 }
@@ -63,6 +66,10 @@ export async function packer(): Promise<Packer> {
       const { dir } = await labRepository();
       return names.map((name) => findRpm(path.join(dir, 'Packages'), name));
     },
+    labClosure: async (...names) => {
+      const { dir } = await labRepository();
+      return closureOf(path.join(dir, 'Packages'), names);
+    },
     remove: () => rmSync(work, { recursive: true, force: true }),
   };
 }
@@ -86,6 +93,37 @@ function findRpm(folder: string, name: string): { file: string; nevra: Nevra } {
     if (nevra.name === name && nevra.arch !== 'i686') return { file, nevra };
   }
   throw new Error(`the lab's repository has no ${name}`);
+}
+
+/** By names only: the lab's repository holds one version of each. */
+function closureOf(folder: string, names: readonly string[]): { file: string; nevra: Nevra }[] {
+  const files = execFileSync('find', [folder, '-name', '*.rpm', '!', '-name', '*.i686.rpm'], {
+    encoding: 'utf8',
+  })
+    .trim()
+    .split('\n');
+  const query = '[R %{REQUIRENAME}\n][P %{PROVIDENAME}\n][P %{FILENAMES}\n]';
+  const requires = new Map<string, string[]>();
+  const providers = new Map<string, string>();
+  for (const file of files) {
+    const lines = execFileSync('rpm', ['-qp', '--nosignature', '--queryformat', query, file], {
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
+    }).split('\n');
+    const words = (mark: string): string[] =>
+      lines.filter((line) => line.startsWith(mark)).map((line) => line.slice(mark.length));
+    requires.set(file, words('R '));
+    for (const word of words('P ')) if (!providers.has(word)) providers.set(word, file);
+  }
+  const chosen = new Set<string>();
+  const choose = (word: string): void => {
+    const file = providers.get(word);
+    if (file === undefined || chosen.has(file)) return;
+    chosen.add(file);
+    for (const required of requires.get(file) ?? []) choose(required);
+  };
+  names.forEach(choose);
+  return [...chosen].sort().map((file) => ({ file, nevra: nevraOf(file) }));
 }
 
 function buildRpm(folder: string, given: RpmSpec): { file: string; nevra: Nevra } {
@@ -112,6 +150,7 @@ function buildRpm(folder: string, given: RpmSpec): { file: string; nevra: Nevra 
       '%files',
       ...files.map(([name]) => name),
       ...(given.post === undefined ? [] : ['%post -p /bin/sh', given.post]),
+      ...(given.preun === undefined ? [] : ['%preun -p /bin/sh', given.preun]),
       '',
     ].join('\n'),
   );

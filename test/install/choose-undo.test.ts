@@ -22,7 +22,7 @@ const receipt = (run: string, digit: string): Receipt => ({
   links: [],
   configured: [],
   watched: { units: [], versions: [], vips: [], sockets: [] },
-  rpms: { before: 0, after: 0, installed: [] },
+  rpms: { before: 0, after: 0, installed: [], absent: [], pending: [] },
 });
 const record = (now: Receipt, before: Receipt | null): UndoRecord => ({
   airbundleUndo: 1,

@@ -148,6 +148,9 @@ export function planRequest(given: Partial<PlanRequest> = {}): PlanRequest {
     unsettled: NOTHING_UNSETTLED,
     newKey: undefined,
     allow: { upgrade: false, protectedNames: [], takeOver: false },
+    build: { way: undefined, keepPackages: false },
+    runPackages: undefined,
+    addedBefore: [],
     ...given,
   };
 }

@@ -48,6 +48,7 @@ describe('the way through an installation', () => {
       site: undefined,
       node: undefined,
       allow: { upgrade: false, protectedNames: [], takeOver: false, conflicts: [] },
+      build: { way: undefined, keepPackages: false },
       dryRun: false,
       reporter: createReporter({
         format: 'text',

@@ -49,6 +49,7 @@ describe('an installation by a plan that was approved', () => {
       site: undefined,
       node: undefined,
       allow: { upgrade: false, protectedNames: [], takeOver: false, conflicts: [] },
+      build: { way: undefined, keepPackages: false },
       dryRun: false,
       reporter: createReporter({
         format: 'text',

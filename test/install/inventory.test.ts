@@ -56,6 +56,7 @@ const answer: NonNullable<RootedOptions['answer']> = ([program, ...words]) => {
     return { stdout: 'bash\t(none)\t4.2.46\t30.el7\tx86_64\nmake\t1\t3.82\t24.el7\tx86_64\n' };
   if (program === 'rpm' && words.includes('--test'))
     return { exitCode: 1, stderr: '\tlibfoo.so is needed by gcc-4.8.5-28.el7.x86_64\n' };
+  if (program === 'rpm' && words[0] === '-qp') return { stdout: 'R gcc-4.8.5-28.el7.x86_64\nP gcc\n' };
   if (program === 'rpm') return { exitCode: 1 };
   if (program === 'uname') return { stdout: 'x86_64\n' };
   if (program === 'getent') return { stdout: 'root:x:0:0::/root:/bin/sh\n' };
@@ -116,6 +117,7 @@ describe('a plan that is made elsewhere', () => {
     site: '/desk/site.yaml',
     node: 'n1',
     allow: { upgrade: false, protectedNames: [], takeOver: false, conflicts: [] },
+    build: { way: undefined, keepPackages: false },
     reporter,
     now: () => 0,
     date: () => new Date(0),
@@ -147,9 +149,18 @@ describe('a plan that is made elsewhere', () => {
       keys: [readKey(key.pem, 'key.pem')],
       unsigned: false,
       allow: asked.allow,
+      build: asked.build,
       reporter,
       ...given,
     }).then((plan) => formatPlan(planDocument(plan)));
+
+  it('is the plan of the node for the other way to build too, byte for byte', async () => {
+    const host = node();
+    const build = { way: 'isolated', keepPackages: false } as const;
+    const here = await planHere(host, { build });
+    expect(here).toContain('"way": "isolated"');
+    expect(await planThere(desk(await take(host)), { build })).toBe(here);
+  });
 
   it('is the plan of the node, byte for byte', async () => {
     const host = node();
@@ -292,7 +303,8 @@ describe('an inventory', () => {
     trust: { trusted: [], removed: [], signers: 1 },
     floor: {},
     receipt: null,
-    unsettled: { begun: false, packages: [], displaced: [] },
+    unsettled: { begun: false, packages: [], displaced: [], added: [] },
+    lacking: null,
     rpmTest: null,
   });
   const read = async (text: string): Promise<Inventory | BundleError> => {

@@ -37,7 +37,7 @@ const receiptOf = ({ contents }: PlanRequest): Receipt => ({
   links: [],
   configured: [],
   watched: { units: [], versions: [], vips: [], sockets: [] },
-  rpms: { before: 0, after: 1, installed: [] },
+  rpms: { before: 0, after: 1, installed: [], absent: [], pending: [] },
 });
 /** The same request on the node as it is after its plan. */
 const installed = (given: Partial<PlanRequest> = {}): PlanRequest => {

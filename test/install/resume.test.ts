@@ -9,7 +9,14 @@ import { rootedHost } from '../host/rooted.js';
 import { sha256Of } from './bundle.js';
 
 const none: InstallInputs['allow'] = { upgrade: false, protectedNames: [], conflicts: [], takeOver: false };
-const given: InstallInputs = { digest: 'd1', site: '/site.yaml', node: 'lb1', allow: none };
+const manifestsWay = { way: undefined, keepPackages: false };
+const given: InstallInputs = {
+  digest: 'd1',
+  site: '/site.yaml',
+  node: 'lb1',
+  allow: none,
+  build: manifestsWay,
+};
 const begun: Unsettled = {
   ...NOTHING_UNSETTLED,
   begun: {
@@ -51,6 +58,7 @@ describe('an unfinished run', () => {
       site: '/other.yaml',
       node: 'lb2',
       allow: { ...none, upgrade: true },
+      build: { way: 'isolated', keepPackages: false },
     });
     expect(refused).toMatchObject({ code: 'UNFINISHED_RUN', exit: 5, where: 'run r1' });
     expect(refused.details).toEqual([
@@ -58,6 +66,7 @@ describe('an unfinished run', () => {
       `site file, SHA-256: it was begun with ${sha256Of('site')}, this is ${sha256Of('other')}`,
       '--node: it was begun with lb1, this is lb2',
       '--allow-upgrade: it was begun without, this is with it',
+      '--build isolated: it was begun without, this is with it',
     ]);
     expect(refused.hint).toContain('the command that began it, or take it back: airbundle rollback');
   });
@@ -76,10 +85,13 @@ describe('an unfinished run', () => {
   });
 
   it('has its flags in one order, however they were typed', () => {
-    expect(planFlags({ ...none, protectedNames: ['rpm', 'glibc', 'rpm'], takeOver: true })).toEqual([
+    const allow = { ...none, protectedNames: ['rpm', 'glibc', 'rpm'], takeOver: true };
+    expect(planFlags({ allow, build: { way: 'isolated', keepPackages: true } })).toEqual([
       '--allow-protected glibc',
       '--allow-protected rpm',
       '--take-over',
+      '--build isolated',
+      '--keep-build-packages',
     ]);
   });
 });

@@ -10,6 +10,7 @@ import { SERVICE_PORT } from './walk/site.js';
 /*
  * The main job from end to end, on real parts: `npm run demo`. What is typed is shown with "$".
  *   -- --keep          leaves the lab up and says how to look around
+ *   -- --build WAY     where the node builds: host (the manifest's own choice) or isolated
  *   -- --down          removes what --keep or a killed run left, not the labs of runs that go on
  *   -- --sources DIR   haproxy and keepalived from local clones of their upstreams
  */
@@ -38,7 +39,7 @@ async function part<T>(name: string, work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-async function demo(clones: string | undefined, keep: boolean): Promise<string> {
+async function demo(clones: string | undefined, keep: boolean, build: string | undefined): Promise<string> {
   await part('build the command', () =>
     execa(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, stdout: 'ignore', stderr: 'inherit' }),
   );
@@ -67,7 +68,7 @@ async function demo(clones: string | undefined, keep: boolean): Promise<string> 
     await part('carry the folder in', () => carry(up, NODE, packed));
 
     await part('the operator: verify and install', async () => {
-      const text = chain(packed, NODE);
+      const text = chain(packed, NODE, build === undefined ? '-y' : `-y --build ${build}`);
       say(`${NODE}:${MEDIUM}/${packed.stem}# ${text}`);
       const exitCode = await typeLive(up, NODE, packed, text);
       if (exitCode !== 0) throw new Error(`the installation ended with exit code ${String(exitCode)}`);
@@ -78,6 +79,7 @@ async function demo(clones: string | undefined, keep: boolean): Promise<string> 
       return found;
     });
     const after = await nodeFacts(up, NODE);
+    if (after.tools.length > 0) throw new Error(`the build left ${after.tools.join(', ')} on the node`);
 
     const calls = await part(`${String(CALLS)} gRPC calls over one connection to the VIP`, async () => {
       const report = await callVip(up, CALLS);
@@ -105,6 +107,9 @@ async function demo(clones: string | undefined, keep: boolean): Promise<string> 
     say(`  ${status.versions.map((version) => version.text).join('; ')}`);
     say(
       `  built on a node without compiler, git, Node, yum or a way out: ${String(before.rpms)} RPMs before, ${String(after.rpms)} after`,
+    );
+    say(
+      `  no compiler is on the node afterwards: ${build === 'isolated' ? 'it was in a root of its own' : 'it was erased again'}`,
     );
     say(
       `  gRPC calls to ${up.vip}:${String(SERVICE_PORT)} (VIP held by keepalived) spread by haproxy: ${JSON.stringify(calls.replies)}`,
@@ -138,6 +143,7 @@ async function main(): Promise<number> {
       keep: { type: 'boolean', default: false },
       down: { type: 'boolean', default: false },
       sources: { type: 'string' },
+      build: { type: 'string' },
     },
   });
   if (values.down) {
@@ -145,7 +151,7 @@ async function main(): Promise<number> {
     return 0;
   }
   try {
-    say(`demo: ok: ${await demo(values.sources, values.keep)}`);
+    say(`demo: ok: ${await demo(values.sources, values.keep, values.build)}`);
     return 0;
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

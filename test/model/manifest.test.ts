@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BundleError } from '../../src/errors.js';
 import { parseManifest } from '../../src/model/manifest.js';
+import { namesForBuildOnly, namesForRun, packageName } from '../../src/model/packages.js';
 
 const SHIPPED = join(import.meta.dirname, '..', '..', 'manifests', 'tts-ha.yaml');
 const shipped = readFileSync(SHIPPED, 'utf8');
@@ -28,10 +29,10 @@ describe('the shipped manifest', () => {
   const component = (name: string) => manifest.components.find((candidate) => candidate.name === name);
 
   it('keeps the packages of the procedure that it replaces', () => {
-    expect(component('haproxy')?.packages).toEqual(
+    expect(component('haproxy')?.packages.map(packageName)).toEqual(
       expect.arrayContaining(['systemd-devel', 'openssl-devel']),
     );
-    expect(component('keepalived')?.packages).toEqual(
+    expect(component('keepalived')?.packages.map(packageName)).toEqual(
       expect.arrayContaining([
         'openssl-devel',
         'libnl3-devel',
@@ -41,6 +42,15 @@ describe('the shipped manifest', () => {
         'libmnl-devel',
       ]),
     );
+  });
+
+  it('leaves no compiler and no headers on a node, and names the libraries that the programs load', () => {
+    const build = [...namesForBuildOnly(manifest.components)];
+    expect(build).toEqual(expect.arrayContaining(['gcc', 'make', 'autoconf', 'automake', 'pkgconfig']));
+    const run = [...namesForRun(manifest.components)];
+    expect(run.filter((name) => name.endsWith('-devel'))).toEqual([]);
+    expect(run).toEqual(expect.arrayContaining(['openssl-libs', 'zlib', 'pcre', 'libnl3']));
+    expect(manifest.buildIn).toBe('host');
   });
 
   it('keeps its build commands, without Lua', () => {
@@ -76,7 +86,7 @@ describe('a manifest with a mistake', () => {
       'version: 7.10',
       /m\.yaml:10:10: version: must be text: put it in quotes/,
     ],
-    ['a mistyped key', 'packages: [gcc', 'pakages: [gcc', /unknown key "pakages"; did you mean "packages"\?/],
+    ['a mistyped key', 'packages:\n', 'pakages:\n', /unknown key "pakages"; did you mean "packages"\?/],
     [
       'a form that is nearly right',
       'dockerfile: ../dock',
@@ -91,8 +101,8 @@ describe('a manifest with a mistake', () => {
     ],
     [
       'a package name that is an option',
-      'packages: [gcc',
-      'packages: [--nogpgcheck',
+      'name: gcc, needed: build',
+      'name: --nogpgcheck, needed: build',
       /must be an RPM package name/,
     ],
     [
@@ -119,6 +129,19 @@ describe('a manifest with a mistake', () => {
       'git: http://git.haproxy',
       /plain http proves nothing/,
     ],
+    [
+      'a need that there is not',
+      'name: gcc, needed: build',
+      'name: gcc, needed: both',
+      /must be build or run/,
+    ],
+    [
+      'a package asked for twice',
+      '{ name: make, needed: build }',
+      '{ name: gcc, needed: run }',
+      /"gcc" is there twice/,
+    ],
+    ['a way to build that there is not', 'buildIn: host', 'buildIn: docker', /must be host or isolated/],
     ['two components of one name', 'name: keepalived', 'name: haproxy', /"haproxy" is there twice/],
     ['a short fingerprint', '6341 AB27', 'AB27', /40 hex digits/],
   ])('is told the place and the cure: %s', (_, from, to, words) => {

@@ -22,6 +22,16 @@ export function packageChangesOf(step: RpmsStep, { rpms }: Pick<Plan, 'rpms'>): 
   };
 }
 
+/** @throws BundleError exit 6 when the staged file is not what was verified */
+export async function requireSameRpm(
+  host: Host,
+  contents: Contents,
+  staged: string,
+  { path }: BundledRpm,
+): Promise<void> {
+  requireDigest(path, digestOf(contents, path), (await host.sha256(join(staged, path))) ?? 'missing');
+}
+
 /** Every file is hashed again just before rpm reads it; rpm's exit code alone is not believed (FACTS). */
 export async function applyRpms(
   host: Host,
@@ -31,12 +41,7 @@ export async function applyRpms(
 ): Promise<void> {
   const { contents, staged, stop } = given;
   const all = [...step.missing, ...step.upgrade];
-  for (const rpm of all)
-    requireDigest(
-      rpm.path,
-      digestOf(contents, rpm.path),
-      (await host.sha256(join(staged, rpm.path))) ?? 'missing',
-    );
+  for (const rpm of all) await requireSameRpm(host, contents, staged, rpm);
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
   const total = all.length;
   const run = (upgrade: boolean, before: number): RpmRun => ({
