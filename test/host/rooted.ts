@@ -78,7 +78,7 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
     runLogged: async (argv, log) => {
       const result = await run(argv);
       await real.append(at(log), result.stdout + result.stderr);
-      return { ...result, stopped: false };
+      return { ...result, stopped: false, dropped: false };
     },
     read: async (given) => {
       fails('read', given);
