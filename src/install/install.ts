@@ -142,7 +142,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     ? first
     : await look(contents, stage);
 
-  const trial = await tryPackages(host, plan, stage);
+  const trial = await tryPackages(host, plan, facts.installed.length, stage);
   const final = withTrial(plan, trial, request.allow.conflicts);
   request.observe?.({ planned, trial, lacking });
   if (request.dryRun) {
