@@ -112,14 +112,13 @@ export async function installPackages(host: Host, paths: readonly string[], run:
   const { lockMs, quietMs } = { ...LIMITS, ...run.limits };
   const log = `${target.log}/rpm-${run.upgrade ? 'upgrade' : 'install'}.log`;
   for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
-    let occupant = await yumAtWork(host);
+    const occupant = (await yumAtWork(host)) ?? (await rpmLockHolder(host));
     if (occupant === undefined) {
-      const ended = await runRpm(host, paths, run, log, quietMs);
+      const ended = await runRpm(host, paths, run, log, { lockMs, quietMs });
       if (!ended.text.includes("can't create transaction lock")) {
         await judge(host, paths, ended, log);
         return;
       }
-      occupant = await rpmLockHolder(host);
     }
     if (waitedMs >= lockMs || run.stop()) throw rpmLocked(occupant, waitedMs);
     run.onWait(occupant);
@@ -139,9 +138,11 @@ async function runRpm(
   paths: readonly string[],
   run: RpmRun,
   log: string,
-  quietMs: number,
+  { lockMs, quietMs }: RpmLimits,
 ): Promise<RpmEnded> {
   const hung: string[] = [];
+  // Somebody was faster: an rpm that does not give up waits without end. Until it has the lock, it may be ended.
+  let waitsSinceMs: number | undefined;
   await host.remove(log);
   const result = await host.runLogged(
     ['rpm', run.upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths],
@@ -150,7 +151,11 @@ async function runRpm(
       onNote: (line) => {
         const number = /^\s*(\d+):/.exec(line)?.[1];
         if (number !== undefined) run.onProgress(Number(number));
+        const isWaiting = /waiting for transaction lock/.test(line);
+        if (isWaiting && waitsSinceMs === undefined) run.onWait(undefined);
+        waitsSinceMs = isWaiting ? (waitsSinceMs ?? performance.now()) : undefined;
       },
+      stop: () => waitsSinceMs !== undefined && (run.stop() || performance.now() - waitsSinceMs > lockMs),
       quietMs,
       onQuiet: async (pid) => {
         const started = await startedBy(host, pid);
@@ -162,6 +167,7 @@ async function runRpm(
       },
     },
   );
+  if (result.stopped) throw rpmLocked(await rpmLockHolder(host), lockMs);
   return { result, text: (await host.read(log))?.toString('utf8') ?? '', hung };
 }
 
