@@ -83,7 +83,7 @@ function notPrivate(path: string, wrong: string, { kind }: FileFacts): BundleErr
       ? `See: namei -l ${path}. The way there must be without links: mount --bind the place where there is room`
       : `See: ls -la ${path}. Then: chown root ${path}; chmod go-w ${path}`;
   return refusedError({
-    code: 'PLACE_NOT_PRIVATE',
+    code: path.startsWith(dirname(target.trust)) ? 'BAD_TRUST' : 'PLACE_NOT_PRIVATE',
     message: `${plain(path)} ${wrong}: others could change what is verified there. Nothing was changed`,
     where: plain(path),
     hint: isOurs

@@ -26,7 +26,7 @@ const run = (
 ): string =>
   [
     line(number, { event: 'begin', digest: 'd', bundle: 'b 1', node: null, units: [] }),
-    line(number, { event: 'step-start', step: 'rpms', data: [nevra] }),
+    line(number, { event: 'step-start', step: 'rpms', data: { added: [nevra], replaced: [] } }),
     line(number, { event: last['event'] === 'commit' ? 'step-done' : 'step-failed', step: 'rpms' }),
     displaced(number),
     line(number, last),

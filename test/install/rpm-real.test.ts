@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { BundleError } from '../../src/errors.js';
@@ -148,9 +148,11 @@ describe('a real rpm', () => {
       );
       const other = spawn('rpm', ['--dbpath', database, '-i', '--nodeps', busy], { stdio: 'ignore' });
       const ended = new Promise((resolve) => other.once('exit', resolve));
-      onTestFinished(async () => {
+      onTestFinished(() => {
+        // Its folder goes after a failure: it would wait for its file for ever.
+        mkdirSync(work, { recursive: true });
         writeFileSync(go, '');
-        await ended;
+        return ended.then(() => rmSync(work, { recursive: true, force: true }));
       });
       while (!(await localHost().lstat(marker))) await new Promise((resolve) => setTimeout(resolve, 50));
 
