@@ -220,10 +220,8 @@ async function openFile(path: string): Promise<fs.FileHandle> {
   const handle = await fs.open(path, OPEN_TO_READ);
   if ((await handle.stat()).isFile()) return handle;
   await handle.close();
-  throw Object.assign(new Error(`ELOOP: this is not a regular file, open '${path}'`), {
-    code: 'ELOOP',
-    path,
-  });
+  const code = 'ELOOP';
+  throw Object.assign(new Error(`${code}: this is not a regular file, open '${path}'`), { code, path });
 }
 
 /** rm tells in words what a system call would tell by its code. */

@@ -110,6 +110,7 @@ const LOG_TAIL_BYTES = 16 * 1024;
 const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
 /** What stays of a log that had become too long. */
 const LOG_KEPT_BYTES = 1024 * 1024;
+const SHORTEN_ROUNDS = 4;
 
 /**
  * Runs a command with both outputs in a file; `stdout` of the result holds the file's last 16 KiB. There
@@ -133,11 +134,19 @@ export async function runLogged(argv: Argv, log: string, options: LoggedOptions 
     const { size } = await handle.stat();
     if (size - before <= (options.maxLogBytes ?? LOG_LIMIT_BYTES)) return;
     dropped = true;
-    const kept = Buffer.alloc(LOG_KEPT_BYTES);
-    const { bytesRead } = await handle.read(kept, 0, kept.length, Math.max(before, size - kept.length));
+    const kept: Buffer[] = [];
+    // What is printed meanwhile is read too: the last line before an end is the one that is wanted.
+    let at = Math.max(before, size - LOG_KEPT_BYTES);
+    for (let round = 0; round < SHORTEN_ROUNDS; round += 1) {
+      const piece = Buffer.alloc(LOG_KEPT_BYTES);
+      const { bytesRead } = await handle.read(piece, 0, piece.length, at);
+      if (bytesRead === 0) break;
+      kept.push(piece.subarray(0, bytesRead));
+      at += bytesRead;
+    }
     await output.truncate(before);
     await output.write(`[airbundle: this command printed more than is kept; the last of it follows]\n`);
-    await output.write(kept, 0, bytesRead);
+    for (const piece of kept) await output.write(piece);
   };
   const isQuiet = quietness(options.quietMs);
   let watching: Promise<void> = Promise.resolve();

@@ -21,7 +21,7 @@ export async function requireSoundDatabase(host: Pick<Host, 'run'>, known: numbe
 
 /** What rpm says on stderr while it reads its database, and goes on with exit code 0. */
 export function databaseProblems(stderr: string): string[] {
-  return stderr.split('\n').filter((line) => /^error: /.test(line));
+  return stderr.split('\n').filter((line) => line.startsWith('error: '));
 }
 
 export function damaged(message: string, details: readonly string[]): BundleError {

@@ -151,7 +151,7 @@ async function runRpm(
       onNote: (line) => {
         const number = /^\s*(\d+):/.exec(line)?.[1];
         if (number !== undefined) run.onProgress(Number(number));
-        const isWaiting = /waiting for transaction lock/.test(line);
+        const isWaiting = line.includes('waiting for transaction lock');
         if (isWaiting && waitsSinceMs === undefined) run.onWait(undefined);
         waitsSinceMs = isWaiting ? (waitsSinceMs ?? performance.now()) : undefined;
       },

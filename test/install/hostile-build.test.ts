@@ -84,7 +84,9 @@ describe("the build's own user, against what is taken from it", () => {
       await build(
         `(setsid sh -c '(${swap}) &' &) >/dev/null 2>&1; setsid sh -c 'f() { (sleep 0.01; f) & }; f' >/dev/null 2>&1 &`,
       );
-      const found = await take().catch((error: { details?: readonly string[] }) => error.details ?? []);
+      const found = await take().catch(
+        (error: unknown) => (error as { details?: readonly string[] }).details ?? [],
+      );
       const seen = execFileSync('find', [destdir, '-printf', '%p %y %s\n'], { encoding: 'utf8' });
       await new Promise((resolve) => setTimeout(resolve, 50));
       expect(execFileSync('find', [destdir, '-printf', '%p %y %s\n'], { encoding: 'utf8' })).toBe(seen);
@@ -111,7 +113,9 @@ describe("the build's own user, against what is taken from it", () => {
       await new Promise((resolve) => racer.stdout.once('data', resolve));
       await new Promise((resolve) => setTimeout(resolve, round));
       try {
-        const found = await take().catch((error: { details?: readonly string[] }) => error.details ?? []);
+        const found = await take().catch(
+          (error: unknown) => (error as { details?: readonly string[] }).details ?? [],
+        );
         for (const one of found) {
           if (typeof one === 'string') continue;
           const to = path.join(top, `taken-${String(round)}`);
