@@ -87,7 +87,7 @@ describe('a logged command', () => {
     const log = path.join(temporaryFolder(), 'log');
     writeFileSync(log, 'before\n');
     const flood =
-      'i=0; while [ $i -lt 8 ]; do yes | head -c 1000000; sleep 0.2; i=$((i + 1)); done; echo the end';
+      'i=0; while [ $i -lt 8 ]; do yes | head -c 1000000; sleep 0.2; i=$((i + 1)); done; sleep 1; echo the end';
     const done = await host.runLogged(['sh', '-c', flood], log, { maxLogBytes: 1_500_000 });
     expect(done).toMatchObject({ exitCode: 0, dropped: true });
     const text = readFileSync(log, 'utf8');
