@@ -33,6 +33,22 @@ export interface LockHolder {
   readonly since: Date;
 }
 
+/** One name below a sealed folder. */
+export interface SealedEntry extends FileFacts {
+  /** Absolute, with the sealed folder as "/". */
+  readonly path: string;
+  /** False: the name is no UTF-8, and `path` only shows it. */
+  readonly isText: boolean;
+}
+
+export interface SealedFolder {
+  readonly entries: readonly SealedEntry[];
+  /** Directories of another user than the one who may have filled the folder: not entered. */
+  readonly foreign: readonly string[];
+  /** False: there is more than was read, or it is nested too deep. */
+  readonly isWhole: boolean;
+}
+
 export interface OpenFile {
   write(bytes: Uint8Array): Promise<void>;
   /** Modes set, closed; not synced: what is staged is staged again after a power cut. */
@@ -92,6 +108,8 @@ export interface Host {
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
   chown(path: string, uid: number, gid: number): Promise<void>;
+  /** Takes a folder that `uid` filled away from everybody else, and tells what is in it (seal.ts). */
+  seal(path: string, uid: number, maxEntries: number): Promise<SealedFolder>;
   /** An exclusive lock held by this process until `release`, or until it dies. undefined: somebody holds it. */
   lock(path: string): Promise<{ release(): Promise<void> } | undefined>;
   /** Who holds it now, as the kernel says; undefined: nobody does, or it cannot be seen. */

@@ -6,6 +6,7 @@ import type { FileFacts, Host, WriteOptions } from './host.js';
 import { findLockHolder } from './lock-holder.js';
 import type { Argv, RunOptions } from './process.js';
 import { run, runLogged } from './process.js';
+import { sealFolder } from './seal.js';
 
 /** The environment of every child on the target: no variable of the caller gets through. */
 export const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -17,6 +18,10 @@ export const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
 };
 
 const COPY_BYTES = 1024 * 1024;
+
+/** What somebody else may have put there: no link is followed, and a FIFO or a device holds nothing up. */
+const OPEN_TO_READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const OPEN_TO_APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
 const LOCK_CONFLICT = 75;
 
 /** This machine. Only the entries make one. */
@@ -74,7 +79,7 @@ export function localHost(): Host {
       runLogged(argv, log, { cwd: '/', ...options, env: { ...CLEAN_ENVIRONMENT, ...options.env } }),
     read: (path) => fs.readFile(path).catch(missing),
     async *chunks(path, buffer) {
-      const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      const handle = await openFile(path);
       try {
         yield* chunks(handle, buffer);
       } finally {
@@ -135,7 +140,7 @@ export function localHost(): Host {
       }),
     async copyDurable(from, path, options) {
       const hash = createHash('sha256');
-      const source = await fs.open(from, constants.O_RDONLY | constants.O_NOFOLLOW);
+      const source = await openFile(from);
       let sha256 = '';
       try {
         await intoTemporary(path, options, async (handle) => {
@@ -159,7 +164,7 @@ export function localHost(): Host {
       await syncDirectory(dirname(path));
     },
     async appendDurable(path, text) {
-      const handle = await fs.open(path, 'a', 0o600);
+      const handle = await fs.open(path, OPEN_TO_APPEND, 0o600);
       try {
         await handle.writeFile(text);
         await handle.sync();
@@ -167,10 +172,18 @@ export function localHost(): Host {
         await handle.close();
       }
     },
-    append: (path, text) => fs.appendFile(path, text, { mode: 0o600 }),
+    append: (path, text) => fs.appendFile(path, text, { mode: 0o600, flag: OPEN_TO_APPEND }),
     rename: (from, to) => fs.rename(from, to),
-    remove: (path) => fs.rm(path, { recursive: true, force: true }),
+    remove: async (path) => {
+      const facts = await fs.lstat(path).catch(missing);
+      if (facts?.isDirectory() !== true) return fs.rm(path, { force: true });
+      // Node removes by path: a directory exchanged for a link meanwhile would lead it out of the tree, and a
+      // tree deeper than a path is long stays. rm goes from descriptor to descriptor.
+      const done = await runClean(['rm', '-rf', '--one-file-system', '--', path]);
+      if (done.exitCode !== 0) throw removeError(path, done.stderr.trim());
+    },
     chown: (path, uid, gid) => fs.chown(path, uid, gid),
+    seal: sealFolder,
     lock: holdLock,
     lockHolder: findLockHolder,
   };
@@ -202,8 +215,24 @@ async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void>
   while (offset < bytes.length) offset += (await handle.write(bytes, offset)).bytesWritten;
 }
 
+/** @throws ELOOP for a link, and for what is no regular file */
+async function openFile(path: string): Promise<fs.FileHandle> {
+  const handle = await fs.open(path, OPEN_TO_READ);
+  if ((await handle.stat()).isFile()) return handle;
+  await handle.close();
+  const code = 'ELOOP';
+  throw Object.assign(new Error(`${code}: this is not a regular file, open '${path}'`), { code, path });
+}
+
+/** rm tells in words what a system call would tell by its code. */
+function removeError(path: string, words: string): Error {
+  const codes = { EROFS: 'Read-only file system', EBUSY: 'busy', EPERM: 'not permitted', EACCES: 'denied' };
+  const code = Object.entries(codes).find(([, word]) => words.includes(word))?.[0] ?? 'EIO';
+  return Object.assign(new Error(`${code}: ${words.split('\n')[0] ?? ''}`), { code, path });
+}
+
 async function hashFile(path: string): Promise<string | undefined> {
-  const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: unknown) => {
+  const handle = await fs.open(path, OPEN_TO_READ).catch((error: unknown) => {
     if (codeOf(error) === 'ELOOP') return undefined;
     missing(error);
   });

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { promises as fs } from 'node:fs';
+import { constants, promises as fs } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { PassThrough } from 'node:stream';
 import { execa } from 'execa';
@@ -92,14 +92,25 @@ export interface LoggedOptions extends Omit<RunOptions, 'input' | 'onLine' | 'si
   readonly onNote?: (line: string) => void;
   /** Asked now and then; true ends the command. */
   readonly stop?: () => boolean;
+  /** Of this command's part of the log; more than that is dropped from its beginning on. */
+  readonly maxLogBytes?: number;
+  /** Told each time that the log has not grown for `quietMs`, with the command's process id. */
+  readonly quietMs?: number;
+  readonly onQuiet?: (pid: number) => Promise<void>;
 }
 
 export interface LoggedResult extends RunResult {
   readonly stopped: boolean;
+  /** The beginning of the output is no longer in the log: there was too much of it. */
+  readonly dropped: boolean;
 }
 
 const LOG_POLL_MS = 250;
 const LOG_TAIL_BYTES = 16 * 1024;
+const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
+/** What stays of a log that had become too long. */
+const LOG_KEPT_BYTES = 1024 * 1024;
+const SHORTEN_ROUNDS = 4;
 
 /**
  * Runs a command with both outputs in a file; `stdout` of the result holds the file's last 16 KiB. There
@@ -107,14 +118,41 @@ const LOG_TAIL_BYTES = 16 * 1024;
  */
 export async function runLogged(argv: Argv, log: string, options: LoggedOptions = {}): Promise<LoggedResult> {
   const [file, ...args] = argv;
-  const output = await fs.open(log, 'a', 0o600);
-  const handle = await fs.open(log, 'r');
+  const { O_WRONLY, O_APPEND, O_CREAT, O_RDONLY, O_NOFOLLOW } = constants;
+  const output = await fs.open(log, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
+  const handle = await fs.open(log, O_RDONLY | O_NOFOLLOW);
   const before = (await handle.stat()).size;
   const tail = async (): Promise<string> => {
     const { size } = await handle.stat();
     const from = Math.max(before, size - LOG_TAIL_BYTES);
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(LOG_TAIL_BYTES), 0, LOG_TAIL_BYTES, from);
     return buffer.toString('utf8', 0, bytesRead);
+  };
+  let dropped = false;
+  /** The command appends, so that it goes on behind what is left. */
+  const shorten = async (): Promise<void> => {
+    const { size } = await handle.stat();
+    if (size - before <= (options.maxLogBytes ?? LOG_LIMIT_BYTES)) return;
+    dropped = true;
+    const kept: Buffer[] = [];
+    // What is printed meanwhile is read too: the last line before an end is the one that is wanted.
+    let at = Math.max(before, size - LOG_KEPT_BYTES);
+    for (let round = 0; round < SHORTEN_ROUNDS; round += 1) {
+      const piece = Buffer.alloc(LOG_KEPT_BYTES);
+      const { bytesRead } = await handle.read(piece, 0, piece.length, at);
+      if (bytesRead === 0) break;
+      kept.push(piece.subarray(0, bytesRead));
+      at += bytesRead;
+    }
+    await output.truncate(before);
+    await output.write(`[airbundle: this command printed more than is kept; the last of it follows]\n`);
+    for (const piece of kept) await output.write(piece);
+  };
+  const isQuiet = quietness(options.quietMs);
+  let watching: Promise<void> = Promise.resolve();
+  const watch = async (pid: number): Promise<void> => {
+    await shorten();
+    if (isQuiet((await handle.stat()).size)) await options.onQuiet?.(pid);
   };
   const stdin = options.inputFile === undefined ? undefined : await fs.open(options.inputFile, 'r');
   let timer: NodeJS.Timeout | undefined;
@@ -131,7 +169,17 @@ export async function runLogged(argv: Argv, log: string, options: LoggedOptions 
         ...(options.uid === undefined ? {} : { uid: options.uid }),
         ...(options.gid === undefined ? {} : { gid: options.gid }),
       });
+      let isWatching = false;
       timer = setInterval(() => {
+        if (!isWatching && child.pid !== undefined) {
+          isWatching = true;
+          watching = watch(child.pid)
+            // A log that cannot be read or shortened is no reason to end what runs.
+            .catch(() => undefined)
+            .then(() => {
+              isWatching = false;
+            });
+        }
         stopped ||= options.stop?.() === true;
         timedOut ||= options.timeoutMs !== undefined && performance.now() - startedMs > options.timeoutMs;
         if ((stopped || timedOut) && child.pid !== undefined) endGroup(child.pid);
@@ -144,13 +192,31 @@ export async function runLogged(argv: Argv, log: string, options: LoggedOptions 
         resolve({ exitCode, signal: signal ?? undefined, startError: undefined });
       });
     });
-    return { ...ended, stdout: await tail(), stderr: '', timedOut, stopped };
+    await watching;
+    await shorten();
+    return { ...ended, stdout: await tail(), stderr: '', timedOut, stopped, dropped };
   } finally {
     clearInterval(timer);
     await stdin?.close();
     await output.close();
     await handle.close();
   }
+}
+
+/** Says each time that a size has been the same for so long. */
+function quietness(quietMs: number | undefined): (size: number) => boolean {
+  let last = -1;
+  let sinceMs = performance.now();
+  return (size) => {
+    const nowMs = performance.now();
+    if (size !== last) {
+      last = size;
+      sinceMs = nowMs;
+    }
+    if (quietMs === undefined || nowMs - sinceMs < quietMs) return false;
+    sinceMs = nowMs;
+    return true;
+  };
 }
 
 /** The whole process group that a detached child leads. */

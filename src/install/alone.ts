@@ -2,6 +2,7 @@ import type { BundleError } from '../errors.js';
 import { EXIT, refusedError } from '../errors.js';
 import type { Host, LockHolder } from '../host/host.js';
 import { target } from '../model/layout.js';
+import { requireModes, requirePrivatePlaces } from './places.js';
 import { systemError } from './system-error.js';
 
 /**
@@ -22,10 +23,12 @@ export async function alone<T>(host: Host, work: () => Promise<T>): Promise<T> {
 }
 
 async function prepare(host: Host): Promise<void> {
+  await requirePrivatePlaces(host);
   await host.makeDirectory(target.state, { mode: 0o711 });
   for (const path of [target.stage, target.backup, target.log])
     await host.makeDirectory(path, { mode: 0o700 });
   await host.makeDirectory(target.build, { mode: 0o711 });
+  await requireModes(host);
 }
 
 /** The lock is another run's. */

@@ -8,8 +8,11 @@ import { lastLines, outcome } from '../host/process.js';
 import type { BundledComponent } from '../model/contents.js';
 import { target } from '../model/layout.js';
 import type { BuildWay } from '../model/packages.js';
+import { plain } from '../model/plain.js';
 import type { Step } from '../report.js';
+import { formatBytes } from '../report.js';
 import { folderInRoot, insideRoot } from './build-root.js';
+import { confinement } from './confinement.js';
 import type { BuildJob } from './plan.js';
 
 /** One regular file under DESTDIR that the node gets. */
@@ -28,6 +31,9 @@ export interface Built {
 
 /** DESTDIR is written by the build's own user: a run-away build must not fill the node's memory with names. */
 const MAX_ENTRIES = 20_000;
+
+/** A file with holes is as large as it says once it is copied. */
+const MAX_OUTPUT_BYTES = 4 * 1024 ** 3;
 
 const COMMAND_TIMEOUT_MS = 30 * 60_000;
 
@@ -121,13 +127,15 @@ export async function buildComponent(
   for (const folder of [folders.source, folders.destdir, folders.home, folders.temporary])
     await host.makeDirectory(folder, { mode: 0o700, uid, gid: uid });
 
+  // The root is mounted nosuid.
+  const confined = options.way === 'isolated' ? (argv: Argv): Argv => argv : await confinement(host);
   const command = async (
     argv: Argv,
     started: ReturnType<BuildPlace['start']>,
     inputFile?: string,
   ): Promise<void> => {
     await host.append(log, `\n$ ${argv.join(' ')}\n`);
-    const result = await host.runLogged(started.argv, log, {
+    const result = await host.runLogged(confined(started.argv), log, {
       ...started.options,
       // Nothing of the build stays in /tmp, and a /tmp mounted noexec does not matter.
       env: { HOME: home, TMPDIR: temporary },
@@ -214,9 +222,10 @@ async function processesOf(host: Host, uid: number): Promise<string[]> {
 }
 
 /**
- * What is under DESTDIR, against what the component declares. DESTDIR is treated as hostile: only
- * regular files without setuid, and the declared links.
- * @param uid who built it: a hard link to somebody else's file is refused
+ * What is under DESTDIR, against what the component declares. DESTDIR is treated as hostile: it is taken from
+ * the build's user first, so that the paths that are returned stay what they were found to be; then only
+ * regular files without setuid are taken, and the declared links.
+ * @param uid who built it, whose processes have ended: a hard link to somebody else's file is refused
  * @throws BundleError exit 6 with every problem
  */
 export async function collect(
@@ -233,37 +242,40 @@ export async function collect(
       details: details.slice(0, 20),
       hint: 'Nothing was moved. Send this to the packager: it has to be declared in the manifest (files, links or discard), or not made, in a new bundle.',
     });
-  const entries = (await fastGlob('**', { ...GLOB, cwd: destdir })).sort();
-  if (entries.length > MAX_ENTRIES) throw bad(`the build made more than ${String(MAX_ENTRIES)} files`);
+  const { entries, foreign, isWhole } = await host.seal(destdir, uid, MAX_ENTRIES);
+  if (!isWhole) throw bad(`the build made more than ${String(MAX_ENTRIES)} files, or folders too deep`);
   const wanted = await matches(component.files, destdir);
   const discarded = await matches(component.discard, destdir);
 
-  const problems: string[] = [];
+  const problems = foreign.map((path) => `${plain(path)} is a folder of another user`);
   const files: BuiltFile[] = [];
   const links = new Set<string>();
-  for (const entry of entries) {
-    const path = `/${entry}`;
-    const from = join(destdir, entry);
-    const facts = await host.lstat(from);
-    if (facts === undefined || facts.kind === 'directory') continue;
-    if (facts.kind === 'link') {
+  let totalBytes = 0;
+  for (const { path, isText, kind, mode, uid: owner, sizeBytes } of entries) {
+    if (!isText || plain(path) !== path) problems.push(`${plain(path)} has a name that is no plain text`);
+    else if (kind === 'directory') continue;
+    else if (kind === 'link') {
       if (component.links.some((link) => link.path === path)) links.add(path);
       else if (!discarded.all.has(path)) problems.push(`${path} is a symbolic link that is not declared`);
-    } else if (facts.kind !== 'file') problems.push(`${path} is neither a file nor a link`);
-    else if (facts.uid !== uid)
-      problems.push(`${path} belongs to another user: a hard link out of the build`);
-    else if ((facts.mode & 0o7000) !== 0) problems.push(`${path} is setuid, setgid or sticky`);
+    } else if (kind !== 'file') problems.push(`${path} is neither a file nor a link`);
+    else if (owner !== uid) problems.push(`${path} belongs to another user: a hard link out of the build`);
+    else if ((mode & 0o7000) !== 0) problems.push(`${path} is setuid, setgid or sticky`);
     else if (discarded.all.has(path)) continue;
-    else if (wanted.all.has(path))
-      files.push({ from, path, mode: (facts.mode & 0o111) === 0 ? 0o644 : 0o755 });
-    else problems.push(`${path} is not declared`);
+    else if (wanted.all.has(path)) {
+      files.push({ from: join(destdir, path), path, mode: (mode & 0o111) === 0 ? 0o644 : 0o755 });
+      totalBytes += sizeBytes;
+    } else problems.push(`${path} is not declared`);
   }
+  if (totalBytes > MAX_OUTPUT_BYTES)
+    problems.push(
+      `the files have ${formatBytes(totalBytes)}; at most ${formatBytes(MAX_OUTPUT_BYTES)} are taken`,
+    );
   for (const glob of wanted.unmatched) problems.push(`${glob} is declared, but the build did not make it`);
   for (const link of component.links)
     if (!links.has(link.path))
       problems.push(`${link.path} is declared as a link, but the build did not make it`);
   if (problems.length > 0) throw bad('the build made something else than was declared', problems);
-  return files;
+  return files.sort((one, other) => (one.path < other.path ? -1 : 1));
 }
 
 const GLOB = { dot: true, onlyFiles: false, followSymbolicLinks: false } as const;

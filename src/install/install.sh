@@ -51,7 +51,7 @@ if [ -n "$trusted" ] && [ -x "$command" ]; then
   esac
 fi
 
-for tool in openssl sha256sum tar cp mktemp find; do
+for tool in openssl sha256sum tar dd find mktemp; do
   command -v "$tool" >/dev/null 2>&1 || fail 5 TOOL_MISSING "$tool is not on this node" "install it from this node's own repository or media: yum install /usr/bin/$tool"
 done
 
@@ -118,6 +118,14 @@ done
 [ -n "$sums" ] || fail 4 NO_BUNDLE "there is no .sha256 file in $folder" 'copy the whole folder again'
 stem=${sums%.sha256}
 
+# Nobody but root may be able to put anything there, or another folder in its stead.
+for place in / /var /var/lib "$state" "$state/stage"; do
+  [ -e "$place" ] || [ -L "$place" ] || break
+  wrong=$(find "$place" -prune '(' ! -type d -o ! -uid 0 -o -perm /022 ')' -printf '%y %m, owner %u')
+  [ -z "$wrong" ] || fail 5 PLACE_NOT_PRIVATE "others could change what is verified in $place: it has to be a folder (d) that root alone can write" \
+    "find out who wrote there (ls -la $place), then: chown root $place; chmod go-w $place; a link has to go" "$place: $wrong"
+done
+
 no_stage() { fail 5 NO_STAGE "$state/stage could not be made" "see: df -h /var/lib $state; dmesg | tail" "${said-}"; }
 said=$(mkdir -p "$state/stage" 2>&1) || no_stage
 said=$(chmod 711 "$state" 2>&1) || no_stage
@@ -129,7 +137,9 @@ trap 'echo "stopped; nothing was changed" >&2; exit 130' HUP INT TERM
 
 take() { # file, name in the stage
   if [ ! -f "$1" ] || [ -L "$1" ]; then fail 4 MISSING "$1 is missing, or is no plain file" 'copy the whole folder again'; fi
-  said=$(cp -- "$1" "$stage/$2" 2>&1) ||
+  # What was put in its place meanwhile is not followed, not waited for, and never written over.
+  rm -f -- "$stage/$2"
+  said=$(dd if="$1" of="$stage/$2" bs=1M iflag=nofollow,nonblock conv=excl status=none 2>&1) ||
     fail 5 NO_ROOM "$1 could not be copied to $stage" "make room (see: df -h $state), then run the same command again" "$said"
 }
 

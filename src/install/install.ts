@@ -15,6 +15,7 @@ import { alone } from './alone.js';
 import { eraseAfterwards, onlyErases } from './erase-afterwards.js';
 import { readFloor } from './floor.js';
 import { openJournal } from './journal.js';
+import { shortenJournal } from './journal-size.js';
 import { keysFor } from './keys.js';
 import { requireApproved } from './plan-file.js';
 import { planDigest } from './plan-resume.js';
@@ -40,7 +41,7 @@ import { runningOf } from './running.js';
 import { unitsBefore } from './units-before.js';
 import { unpack } from './unpack.js';
 import type { Unsettled } from './unsettled.js';
-import { readUnsettled } from './unsettled.js';
+import { readUnsettled, unsettled as unsettledIn } from './unsettled.js';
 
 export interface InstallRequest {
   /** The folder that "bundle create" made: the medium, or install.sh's copy of it. */
@@ -142,7 +143,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     ? first
     : await look(contents, stage);
 
-  const trial = await tryPackages(host, plan, stage);
+  const trial = await tryPackages(host, plan, facts.installed.length, stage);
   const final = withTrial(plan, trial, request.allow.conflicts);
   request.observe?.({ planned, trial, lacking });
   if (request.dryRun) {
@@ -222,6 +223,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   await journal.record({ event: 'end', result: 'committed' });
   await dropOldBackups(host, committed);
   const erased = await eraseAfterwards(host, final, committed, journal, reporter);
+  await shortenJournal(host, (text) => unsettledIn(text)).catch(() => undefined);
   return {
     outcome: 'installed',
     plan: final,

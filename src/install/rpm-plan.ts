@@ -2,6 +2,7 @@ import type { BundledRpm } from '../model/contents.js';
 import { compareEvr } from '../model/evr.js';
 import type { Nevra } from '../model/nevra.js';
 import { compareNevra, formatNevra } from '../model/nevra.js';
+import { duplicatesOf } from './rpm-duplicates.js';
 
 /**
  * Packages that a running system stands on: never installed over another version unless named with
@@ -116,7 +117,11 @@ export function planRpms(
     else if (order > 0) newer.push({ rpm, installed: there });
     else older.push({ rpm, installed: there });
   }
-  return { missing, same, newer, older, refusals: refusalsOf(missing, older, allow) };
+  const twice = new Set(
+    bundled.filter(({ nevra }) => !unfinished.has(formatNevra(nevra))).map(({ nevra }) => nevra.name),
+  );
+  const refusals = [...refusalsOf(missing, older, allow), ...duplicatesOf(installed, twice)];
+  return { missing, same, newer, older, refusals };
 }
 
 /** Of the installed packages of one name, the newest that this one would replace: same architecture, or noarch on either side. */

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Host } from '../host/host.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Plan } from './plan.js';
+import { requireSoundDatabase } from './rpm-database.js';
 import { speaksOf, testTransaction } from './rpm.js';
 
 /** What rpm itself said to a set of packages. */
@@ -12,10 +13,20 @@ export interface RpmTrial {
   readonly problems: readonly string[];
 }
 
-/** Tries the plan's packages against the real database, without force and nodeps; undefined: there are none. */
-export async function tryPackages(host: Host, plan: Plan, stage: string): Promise<RpmTrial | undefined> {
+/**
+ * Tries the plan's packages against the real database, without force and nodeps; undefined: there are none.
+ * @param known how many packages the database names
+ * @throws BundleError exit 5 when the database is damaged
+ */
+export async function tryPackages(
+  host: Host,
+  plan: Plan,
+  known: number,
+  stage: string,
+): Promise<RpmTrial | undefined> {
   const step = plan.steps.find((candidate) => candidate.kind === 'rpms');
   if (step?.kind !== 'rpms') return undefined;
+  await requireSoundDatabase(host, known);
   const paths = [...step.missing, ...step.upgrade].map((rpm) => join(stage, rpm.path));
   return {
     packages: triedPackages(plan),

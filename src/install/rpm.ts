@@ -1,9 +1,14 @@
 import { refusedError, stepError, type BundleError } from '../errors.js';
 import type { Host } from '../host/host.js';
+import type { LoggedResult } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import { target } from '../model/layout.js';
 import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
+import { damaged, databaseProblems } from './rpm-database.js';
+import { duplicatesOf } from './rpm-duplicates.js';
+import type { Occupant } from './rpm-locks.js';
+import { describeOccupant, rpmLockHolder, startedBy, yumAtWork } from './rpm-locks.js';
 
 /** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
 export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
@@ -18,6 +23,8 @@ export async function installedPackages(host: Host): Promise<Nevra[]> {
       details: lastLines(result),
       hint: 'airbundle installs on systems with rpm (CentOS 7). If the database is damaged: rpm --rebuilddb',
     });
+  const problems = databaseProblems(result.stderr);
+  if (problems.length > 0) throw damaged('rpm cannot read all of its database', problems);
   return parsePackages(result.stdout);
 }
 
@@ -77,45 +84,128 @@ export interface RpmRun {
   readonly upgrade: boolean;
   /** How many packages rpm has begun with. */
   readonly onProgress: (done: number) => void;
-  readonly onWait: () => void;
+  /** Another rpm or yum is waited for. */
+  readonly onWait: (occupant: Occupant | undefined) => void;
   /** Asked while another rpm is waited for; a running rpm is never ended. */
   readonly stop: () => boolean;
+  readonly limits?: Partial<RpmLimits>;
 }
 
-/** How long another rpm or yum may take: after a killed run, its rpm goes on alone. */
-const LOCK_WAIT_MS = 10 * 60_000;
+export interface RpmLimits {
+  /** How long another rpm or yum may take: after a killed run, its rpm goes on alone. */
+  readonly lockMs: number;
+  /** How long a scriptlet may run without a line of output. */
+  readonly quietMs: number;
+}
+
+const LIMITS: RpmLimits = { lockMs: 10 * 60_000, quietMs: 10 * 60_000 };
 const LOCK_POLL_MS = 1000;
 
 /**
  * rpm writes to a log of its own: when this process is killed, rpm goes on to its end instead of dying
- * on a closed pipe between two packages.
+ * on a closed pipe between two packages. rpm itself is never ended; a scriptlet that hangs is, whereupon rpm calls
+ * it failed and goes on (docs/decisions/0064).
  * @throws BundleError exit 6
  */
 export async function installPackages(host: Host, paths: readonly string[], run: RpmRun): Promise<void> {
   if (paths.length === 0) return;
+  const { lockMs, quietMs } = { ...LIMITS, ...run.limits };
   const log = `${target.log}/rpm-${run.upgrade ? 'upgrade' : 'install'}.log`;
   for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
-    await host.remove(log);
-    const result = await host.runLogged(
-      ['rpm', run.upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths],
-      log,
-      {
-        onNote: (line) => {
-          const number = /^\s*(\d+):/.exec(line)?.[1];
-          if (number !== undefined) run.onProgress(Number(number));
-        },
-      },
-    );
-    const text = (await host.read(log))?.toString('utf8') ?? '';
-    if (text.includes("can't create transaction lock") && waitedMs < LOCK_WAIT_MS && !run.stop()) {
-      run.onWait();
-      await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
-      continue;
+    const occupant = (await yumAtWork(host)) ?? (await rpmLockHolder(host));
+    if (occupant === undefined) {
+      const ended = await runRpm(host, paths, run, log, { lockMs, quietMs });
+      if (!ended.text.includes("can't create transaction lock")) {
+        await judge(host, paths, ended, log);
+        return;
+      }
     }
-    const failures = rpmFailures(text);
-    if (result.exitCode === 0 && failures.length === 0) return;
-    throw rpmFailed(`rpm ${outcome(result)}, log ${log}`, failures.length > 0 ? failures : lastLines(result));
+    if (waitedMs >= lockMs || run.stop()) throw rpmLocked(occupant, waitedMs);
+    run.onWait(occupant);
+    await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
   }
+}
+
+interface RpmEnded {
+  readonly result: LoggedResult;
+  readonly text: string;
+  /** Scriptlets that hung, in words. */
+  readonly hung: readonly string[];
+}
+
+async function runRpm(
+  host: Host,
+  paths: readonly string[],
+  run: RpmRun,
+  log: string,
+  { lockMs, quietMs }: RpmLimits,
+): Promise<RpmEnded> {
+  const hung: string[] = [];
+  // Somebody was faster: an rpm that does not give up waits without end. Until it has the lock, it may be ended.
+  let waitsSinceMs: number | undefined;
+  await host.remove(log);
+  const result = await host.runLogged(
+    ['rpm', run.upgrade ? '-Uvh' : '-ivh', '--force', '--nodeps', ...paths],
+    log,
+    {
+      onNote: (line) => {
+        const number = /^\s*(\d+):/.exec(line)?.[1];
+        if (number !== undefined) run.onProgress(Number(number));
+        const isWaiting = line.includes('waiting for transaction lock');
+        if (isWaiting && waitsSinceMs === undefined) run.onWait(undefined);
+        waitsSinceMs = isWaiting ? (waitsSinceMs ?? performance.now()) : undefined;
+      },
+      stop: () => waitsSinceMs !== undefined && (run.stop() || performance.now() - waitsSinceMs > lockMs),
+      quietMs,
+      onQuiet: async (pid) => {
+        const started = await startedBy(host, pid);
+        if (started.length === 0) return;
+        hung.push(
+          `a scriptlet printed nothing for ${formatDuration(quietMs)} and was ended: ${started.map(describeOccupant).join(', ')}`,
+        );
+        await host.run(['kill', '-KILL', ...started.map((one) => String(one.pid))]);
+      },
+    },
+  );
+  if (result.stopped) throw rpmLocked(await rpmLockHolder(host), lockMs);
+  return { result, text: (await host.read(log))?.toString('utf8') ?? '', hung };
+}
+
+/** @throws BundleError exit 6, which says what is in the rpm database and what is not */
+async function judge(host: Host, paths: readonly string[], ended: RpmEnded, log: string): Promise<void> {
+  const { result, text, hung } = ended;
+  const failures = [...hung, ...rpmFailures(text)];
+  if (result.dropped) failures.push('rpm printed more than is kept: what it said at first cannot be judged');
+  if (result.exitCode === 0 && failures.length === 0) return;
+  throw rpmFailed(`rpm ${outcome(result)}, log ${log}`, [
+    ...(failures.length > 0 ? failures.slice(0, MOST_LINES) : lastLines(result)),
+    ...(await whatIsIn(host, paths).catch(() => [])),
+  ]);
+}
+
+const MOST_LINES = 20;
+
+/** A transaction is not atomic (FACTS): which of these packages the rpm database names now. */
+async function whatIsIn(host: Host, paths: readonly string[]): Promise<string[]> {
+  const asked = await host.run(['rpm', '-qp', '--nosignature', '--queryformat', RPM_QUERY, ...paths]);
+  const wanted = parsePackages(asked.stdout).map(formatNevra);
+  const there = new Set((await installedPackages(host)).map(formatNevra));
+  const say = (word: string, nevras: readonly string[]): string[] =>
+    nevras.length === 0
+      ? []
+      : [
+          `${word}: ${nevras.slice(0, MOST_LINES).join(', ')}${nevras.length > MOST_LINES ? ` and ${String(nevras.length - MOST_LINES)} more` : ''}`,
+        ];
+  return [
+    ...say(
+      'in the rpm database now',
+      wanted.filter((nevra) => there.has(nevra)),
+    ),
+    ...say(
+      'not in it',
+      wanted.filter((nevra) => !there.has(nevra)),
+    ),
+  ];
 }
 
 /** Pure: rpm exits 0 when a %post fails and warns only; its exit code wraps at 256 failures (FACTS). */
@@ -125,7 +215,11 @@ export function rpmFailures(log: string): string[] {
 
 /** Asks for each exact package: the exit code of an installation proves nothing. */
 export async function requirePackages(host: Host, wanted: readonly Nevra[]): Promise<void> {
-  const there = new Set((await installedPackages(host)).map(formatNevra));
+  const installed = await installedPackages(host);
+  const duplicates = duplicatesOf(installed, new Set(wanted.map(({ name }) => name)));
+  if (duplicates.length > 0)
+    throw rpmFailed('two versions of a package are in the rpm database after rpm ran', duplicates);
+  const there = new Set(installed.map(formatNevra));
   const lost = wanted.map(formatNevra).filter((nevra) => !there.has(nevra));
   if (lost.length > 0)
     throw rpmFailed(
@@ -138,6 +232,19 @@ export async function requirePackages(host: Host, wanted: readonly Nevra[]): Pro
 export async function ownerOf(host: Host, path: string): Promise<string | undefined> {
   const result = await host.run(['rpm', '-qf', '--queryformat', '%{NAME}\\n', path]);
   return result.exitCode === 0 ? result.stdout.trim().split('\n')[0] : undefined;
+}
+
+function formatDuration(ms: number): string {
+  return ms < 60_000 ? `${String(Math.round(ms / 1000))} s` : `${String(Math.round(ms / 60_000))} min`;
+}
+
+function rpmLocked(occupant: Occupant | undefined, waitedMs: number): BundleError {
+  return stepError({
+    code: 'RPM_LOCKED',
+    message: `another rpm or yum is at work${occupant === undefined ? '' : `: ${describeOccupant(occupant)}`}; it was waited for ${formatDuration(waitedMs)}`,
+    where: 'step rpms',
+    hint: `Let it end, or end it, then run the same command again. See: ${occupant === undefined ? 'ps -fC rpm,yum,dnf,packagekitd' : `ps -fp ${String(occupant.pid)}`}`,
+  });
 }
 
 function rpmFailed(message: string, details: readonly string[]): BundleError {

@@ -53,7 +53,7 @@ export async function readPayload(host: ReadHost, path: string, request: Payload
   const hasher = startHasher(CHUNKS, CHUNK_BYTES);
   try {
     const bytes = hashedAhead(host, path, hasher, request.step, totalBytes);
-    const { first, members, sizeBytes } = await splitMembers(bytes, path, request.open);
+    const { first, members, sizeBytes } = await splitMembers(bytes, path, totalBytes, request.open);
     const sha256 = await hasher.digest();
     if (request.expected !== undefined && sha256 !== request.expected)
       throw badPayload(path, `SHA-256 is ${sha256}, the signed one is ${request.expected}`, [
@@ -196,6 +196,7 @@ interface Split {
 async function splitMembers(
   chunks: AsyncIterable<Buffer>,
   path: string,
+  totalBytes: number,
   open: PayloadRequest['open'],
 ): Promise<Split> {
   const reader = new Reader(chunks, path);
@@ -203,6 +204,8 @@ async function splitMembers(
     const members: Member[] = [];
     const names = new Names();
     let first: Buffer = Buffer.alloc(0);
+    let isAnnounced: (header: MemberHeader, index: number) => boolean = () => true;
+    let isOpen = true;
     for (;;) {
       const at = reader.offset;
       const header = await readHeader(reader, members.length);
@@ -210,13 +213,16 @@ async function splitMembers(
       const clash = names.add(header.path);
       if (clash !== undefined) throw reader.bad(clash, at);
       if (members.length === MAX_MEMBERS) throw reader.bad('there are too many members', at);
-      const file = await open?.(header);
+      // Read on to the end all the same: the whole's digest says what is wrong.
+      isOpen &&= isAnnounced(header, members.length);
+      const file = isOpen ? await open?.(header) : undefined;
       const hash = createHash('sha256');
       try {
         if (members.length === 0) {
           first = await reader.exactly(header.sizeBytes);
           hash.update(first);
           await file?.write(first);
+          isAnnounced = announcedBy(first, totalBytes, path);
         } else await copyMember(reader, header, hash, file);
       } finally {
         await file?.close();
@@ -233,6 +239,35 @@ async function splitMembers(
   } finally {
     await reader.close();
   }
+}
+
+/**
+ * What may be written elsewhere before the whole is proved: bundle.json's members, in its order, with its
+ * sizes, out of a file that is exactly as long as they are. So no more is ever written than the signed list says.
+ */
+function announcedBy(
+  first: Buffer,
+  totalBytes: number,
+  path: string,
+): (header: MemberHeader, index: number) => boolean {
+  let contents: Contents;
+  try {
+    contents = contentsOf(first, path);
+  } catch {
+    return () => false;
+  }
+  const taken = (sizeBytes: number): number => BLOCK_BYTES + sizeBytes + paddingBytes(sizeBytes);
+  const bodyBytes = contents.members.reduce((sum, one) => sum + taken(one.sizeBytes), taken(first.length));
+  const isAsLong = bodyBytes + trailerBytes(bodyBytes) === totalBytes;
+  return (header, index) => {
+    const named = contents.members[index - 1];
+    return (
+      isAsLong &&
+      named?.path === header.path &&
+      named.sizeBytes === header.sizeBytes &&
+      named.mode === header.mode
+    );
+  };
 }
 
 /** undefined: a block of zeros, the end of the archive. */

@@ -20,5 +20,20 @@ export async function readSmall(host: ReadHost, path: string, maxBytes: number):
   if (facts.kind !== 'file') throw refuse('this is not a regular file');
   if (facts.sizeBytes > maxBytes)
     throw refuse(`this has ${String(facts.sizeBytes)} bytes; at most ${String(maxBytes)} are read`);
-  return host.read(path);
+  // What was looked at may be another file by now: the limits hold for what is read.
+  const pieces: Buffer[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const piece of host.chunks(path)) {
+      sizeBytes += piece.length;
+      if (sizeBytes > maxBytes)
+        throw refuse(`this grows while it is read; at most ${String(maxBytes)} are read`);
+      pieces.push(piece);
+    }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ELOOP')
+      throw refuse('this is not a regular file');
+    throw error;
+  }
+  return Buffer.concat(pieces);
 }

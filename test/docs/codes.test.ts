@@ -104,7 +104,7 @@ describe('the error codes', () => {
       [...read(name).matchAll(/`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`/g)].map((match) => match[1] ?? ''),
     );
     const others =
-      /^(?:AIRBUNDLE_|XDG_|LD_|NODE_|OPENSSL_|LI_O_|SOURCE_|DOCKER_|BUILD_UIDS|CLEAN_ENVIRONMENT|NO_COLOR|CONTAINER_HOST|SSH_AUTH_SOCK|GIT_(?:ALLOW_PROTOCOL|SSH_COMMAND|SSL_CAINFO)$)/;
+      /^(?:AIRBUNDLE_|O_|XDG_|LD_|NODE_|OPENSSL_|LI_O_|SOURCE_|DOCKER_|BUILD_UIDS|CLEAN_ENVIRONMENT|NO_COLOR|CONTAINER_HOST|SSH_AUTH_SOCK|GIT_(?:ALLOW_PROTOCOL|SSH_COMMAND|SSL_CAINFO)$)/;
     expect([...new Set(named)].filter((code) => !source.has(code) && !others.test(code))).toEqual([]);
   });
 

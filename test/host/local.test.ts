@@ -78,8 +78,32 @@ describe('a logged command', () => {
     const before = process.memoryUsage.rss();
     const done = await host.runLogged(['sh', '-c', 'head -c 100000000 /dev/zero | tr "\\0" x'], log);
     expect(process.memoryUsage.rss() - before).toBeLessThan(60 * 1024 * 1024);
-    expect(statSync(log).size).toBe(100_000_000);
+    expect(statSync(log).size).toBeLessThan(3 * 1024 * 1024);
+    expect(done.dropped).toBe(true);
     expect(done.stdout.length).toBeLessThanOrEqual(16 * 1024);
+  });
+
+  it('that prints without end keeps the last of it and what was in the log before, and goes on', async () => {
+    const log = path.join(temporaryFolder(), 'log');
+    writeFileSync(log, 'before\n');
+    const flood =
+      'i=0; while [ $i -lt 8 ]; do yes | head -c 1000000; sleep 0.2; i=$((i + 1)); done; sleep 1; echo the end';
+    const done = await host.runLogged(['sh', '-c', flood], log, { maxLogBytes: 1_500_000 });
+    expect(done).toMatchObject({ exitCode: 0, dropped: true });
+    const text = readFileSync(log, 'utf8');
+    expect(text.length).toBeLessThan(4_000_000);
+    expect(text).toMatch(/^before\n\[airbundle: this command printed more than is kept; .*\]\n/);
+    expect(text).toMatch(/\ny\nthe end\n$/);
+  });
+
+  it('that is silent is told of, and one that prints is not', async () => {
+    const log = path.join(temporaryFolder(), 'log');
+    const told: number[] = [];
+    const options = { quietMs: 1000, onQuiet: async (pid: number) => void told.push(pid) };
+    await host.runLogged(['sh', '-c', 'for i in 1 2 3 4; do echo $i; sleep 0.4; done'], log, options);
+    expect(told).toEqual([]);
+    const done = await host.runLogged(['sh', '-c', 'echo $$; sleep 1.8'], log, options);
+    expect(told).toEqual([Number(done.stdout)]);
   });
 
   it('is ended with all its children when asked to stop, and when it takes too long', async () => {

@@ -78,7 +78,7 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
     runLogged: async (argv, log) => {
       const result = await run(argv);
       await real.append(at(log), result.stdout + result.stderr);
-      return { ...result, stopped: false };
+      return { ...result, stopped: false, dropped: false };
     },
     read: async (given) => {
       fails('read', given);
@@ -89,7 +89,11 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
       fails('create', given);
       return real.create(at(given), owned(options));
     },
-    lstat: (given) => real.lstat(at(given)),
+    lstat: async (given) => {
+      const facts = await real.lstat(at(given));
+      // Without root, this user is the one whose node it is.
+      return facts === undefined || facts.uid !== process.getuid?.() ? facts : { ...facts, uid: 0 };
+    },
     list: (given) => real.list(at(given)),
     sha256: (given) => real.sha256(at(given)),
     realpath: async (given) => {
@@ -125,6 +129,7 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
       await real.remove(at(given));
     },
     chown: (given, uid, gid) => real.chown(at(given), uid, gid),
+    seal: (given, uid, maxEntries) => real.seal(at(given), uid, maxEntries),
     lock: (given) => {
       mkdirSync(path.dirname(at(given)), { recursive: true });
       return real.lock(at(given));

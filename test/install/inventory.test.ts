@@ -57,6 +57,7 @@ const answer: NonNullable<RootedOptions['answer']> = ([program, ...words]) => {
   if (program === 'rpm' && words.includes('--test'))
     return { exitCode: 1, stderr: '\tlibfoo.so is needed by gcc-4.8.5-28.el7.x86_64\n' };
   if (program === 'rpm' && words[0] === '-qp') return { stdout: 'R gcc-4.8.5-28.el7.x86_64\nP gcc\n' };
+  if (program === 'rpm' && words[0] === '--verifydb') return {};
   if (program === 'rpm') return { exitCode: 1 };
   if (program === 'uname') return { stdout: 'x86_64\n' };
   if (program === 'getent') return { stdout: 'root:x:0:0::/root:/bin/sh\n' };

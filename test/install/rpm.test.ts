@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { requireSoundDatabase } from '../../src/install/rpm-database.js';
 import {
+  installedPackages,
   installPackages,
   parsePackages,
   parseProblems,
@@ -51,6 +53,19 @@ describe('the RPMs of a bundle, compared with the rpmdb', () => {
   it('of an unfinished upgrade, killed before the old version was removed, is upgraded again', () => {
     const both = ['a-1-1.x86_64', 'a-2-1.x86_64'];
     expect(shown(plan('a-2-1.x86_64', both, ['a-2-1.x86_64'])).older).toEqual(['a-1-1.x86_64']);
+  });
+
+  it('that is there twice is refused, unless an unfinished step left it so or it is a kernel', () => {
+    const both = ['a-1-1.x86_64', 'a-2-1.x86_64'];
+    expect(plan('a-2-1.x86_64', both).refusals).toEqual([
+      expect.stringContaining('the rpm database holds a-1-1.x86_64 and a-2-1.x86_64'),
+    ]);
+    expect(plan('b-2-1.x86_64', both).refusals).toEqual([]);
+    expect(plan('a-1-1.x86_64', ['a-1-1.x86_64', 'a-1-1.i686']).refusals).toEqual([]);
+    const up = { upgrade: true, protectedNames: [] };
+    expect(plan('a-2-1.x86_64', both, ['a-2-1.x86_64'], up).refusals).toEqual([]);
+    const kernels = ['kernel-devel-1-1.x86_64', 'kernel-devel-2-1.x86_64'];
+    expect(plan('kernel-devel-2-1.x86_64', kernels).refusals).toEqual([]);
   });
 
   it('replaces an older one only when allowed, and a protected one only by name', () => {
@@ -119,6 +134,23 @@ describe('what rpm says', () => {
     ).toEqual([nevra('a-1-2.x86_64'), nevra('b-1:1-2.noarch')]);
   });
 
+  it('on stderr about its database is believed, whatever it exits with', async () => {
+    const stderr =
+      'error: bdb error(-30986) from dbcursor->c_get: BDB0075 DB_PAGE_NOTFOUND: Requested page not found\n';
+    const host = rootedHost({ answer: () => ({ stdout: 'a\t(none)\t1\t2\tx86_64\n', stderr }) });
+    await expect(installedPackages(host)).rejects.toMatchObject({
+      code: 'RPMDB_DAMAGED',
+      exit: 5,
+      details: [stderr.trim()],
+    });
+    const missing = rootedHost({ answer: () => ({}) });
+    await expect(requireSoundDatabase(missing, 0)).rejects.toMatchObject({ code: 'RPMDB_DAMAGED' });
+    const broken = rootedHost({ answer: () => ({ exitCode: 6, stderr: 'error: rpmdb: BDB0090\n' }) });
+    await expect(requireSoundDatabase(broken, 3)).rejects.toMatchObject({
+      details: ['error: rpmdb: BDB0090'],
+    });
+  });
+
   it.each([
     ['a failed %post, exit code 0', 0, 'warning: %post(a-1-1.x86_64) scriptlet failed, exit status 1'],
     ['an exit code that has wrapped', 0, 'error: unpacking of archive failed: cpio: Bad magic'],
@@ -130,7 +162,7 @@ describe('what rpm says', () => {
     await expect(installPackages(host, ['/s/a.rpm'], run)).rejects.toMatchObject({
       code: 'RPM_FAILED',
       exit: 6,
-      details: [stdout],
+      details: expect.arrayContaining([stdout]) as string[],
       message: expect.stringContaining('/var/log/airbundle/rpm-install.log') as string,
     });
   });

@@ -94,6 +94,32 @@ describe('a payload', () => {
     ]);
   });
 
+  it('is never written further than its bundle.json says, whoever signed it', async () => {
+    const large = Buffer.alloc(3_000_000, 'x');
+    const last = parts.at(-1)!;
+    const archives: Record<string, [Buffer, string[]]> = {
+      'an extra member': [tar([...parts, { path: 'sources/extra', body: large }]), ['bundle.json']],
+      "a member in another one's place": [
+        tar([...parts.slice(0, -1), { ...last, path: 'installer.txt', body: last.body }]),
+        ['bundle.json', 'runtime', 'sources'],
+      ],
+      'a larger member': [tar([...parts.slice(0, -1), { ...last, body: large }]), ['bundle.json']],
+      'a list that cannot be read': [
+        tar([
+          { path: 'bundle.json', body: Buffer.from('{}') },
+          { path: 'x', body: large },
+        ]),
+        ['bundle.json'],
+      ],
+      'a list that names nothing': [first((contents) => ({ ...contents, members: [] })), ['bundle.json']],
+    };
+    for (const [name, [archive, left]] of Object.entries(archives)) {
+      host = rootedHost();
+      await refused(archive);
+      expect([name, readdirSync(path.join(host.root, 'stage')).sort()]).toEqual([name, left]);
+    }
+  });
+
   it('with any one byte flipped is refused', async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), async (at, flip) => {

@@ -7,6 +7,7 @@ import type { PackageChanges } from '../package-changes.js';
 import type { Plan, PlanStep } from '../plan.js';
 import type { RpmRun } from '../rpm.js';
 import { installPackages, requirePackages } from '../rpm.js';
+import { describeOccupant } from '../rpm-locks.js';
 import { digestOf, requireDigest } from '../staged.js';
 
 type RpmsStep = Extract<PlanStep, { kind: 'rpms' }>;
@@ -49,8 +50,9 @@ export async function applyRpms(
     onProgress: (done) => {
       line.progress({ done: Math.min(before + done, total), total, unit: 'items' });
     },
-    onWait: () => {
-      line.note('waiting for another rpm or yum to end (see: ps -C rpm,yum)');
+    onWait: (occupant) => {
+      const name = occupant === undefined ? 'another rpm or yum' : describeOccupant(occupant);
+      line.note(`waiting for ${name} to end`);
     },
     stop,
   });

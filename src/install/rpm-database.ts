@@ -1,0 +1,39 @@
+import type { BundleError } from '../errors.js';
+import { refusedError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { lastLines, outcome } from '../host/process.js';
+
+/**
+ * The rpm database is whole: with a damaged one rpm leaves packages out of its answers and exits 0, and
+ * what is there would be installed over itself. Ask before anything changes.
+ * @param known how many packages it names
+ * @throws BundleError exit 5 with advice
+ */
+export async function requireSoundDatabase(host: Pick<Host, 'run'>, known: number): Promise<void> {
+  if (known === 0)
+    throw damaged('the rpm database is empty: it does not even name rpm itself', [
+      'a missing /var/lib/rpm or Packages file looks like this',
+    ]);
+  const result = await host.run(['rpm', '--verifydb'], { timeoutMs: 10 * 60_000 });
+  if (result.exitCode === 0 && result.startError === undefined) return;
+  throw damaged(`rpm --verifydb ${outcome(result)}`, lastLines(result, 5));
+}
+
+/** What rpm says on stderr while it reads its database, and goes on with exit code 0. */
+export function databaseProblems(stderr: string): string[] {
+  return stderr.split('\n').filter((line) => line.startsWith('error: '));
+}
+
+export function damaged(message: string, details: readonly string[]): BundleError {
+  return refusedError({
+    code: 'RPMDB_DAMAGED',
+    message,
+    details: details.slice(0, 10),
+    where: 'the rpm database (rpm -E %_dbpath)',
+    hint: [
+      'Nothing was changed. Keep a copy, then rebuild it:',
+      'cp -a /var/lib/rpm /root/rpmdb.damaged && rm -f /var/lib/rpm/__db.* && rpm --rebuilddb && rpm --verifydb',
+      'If packages are missing afterwards (compare: rpm -qa | wc -l with /var/log/yum.log), take /var/lib/rpm from a backup.',
+    ].join('\n'),
+  });
+}
