@@ -170,7 +170,7 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
   stopOnSignals('what was begun is undone');
   const given = requestOf(directory, options);
   const { host, audit } = audited(localHost(), {
-    ...{ command: 'install', flags: planFlags(given.allow), runId: given.runId, reporter },
+    ...{ command: 'install', flags: planFlags(given), runId: given.runId, reporter },
   });
   const expected = options.plan === undefined ? undefined : await readPlan(host, absolute(options.plan));
   const request: InstallRequest = {

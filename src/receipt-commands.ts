@@ -138,7 +138,7 @@ const headInWords = (head: ChainCheck['head']): string =>
 async function exportTo(host: Host, path: string): Promise<RawReceipt[]> {
   if ((await host.lstat(path)) !== undefined)
     throw usageError({
-      code: 'FILE_EXISTS',
+      code: 'EXPORT_EXISTS',
       message: 'there is such a file already; it was left as it is',
       where: path,
       hint: 'Give the name of a new file.',

@@ -188,7 +188,12 @@ export const exportLine = ({ name, bytes }: RawReceipt): string =>
 export async function exportedReceipts(host: ReadHost, path: string): Promise<RawReceipt[]> {
   const bytes = await readSmall(host, path, MAX_EXPORT_BYTES);
   if (bytes === undefined)
-    throw usageError({ code: 'NO_FILE', message: 'there is no such file', where: path, hint: 'See: ls -l' });
+    throw usageError({
+      code: 'NO_EXPORT',
+      message: 'there is no such file',
+      where: path,
+      hint: 'See: ls -l',
+    });
   const [head = '', ...lines] = bytes.toString('utf8').split('\n');
   const damaged = (line: number): Error =>
     untrustedError({
