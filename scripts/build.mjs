@@ -37,6 +37,9 @@ const common = {
   preserveSymlinks: true,
   logLevel: 'warning',
   metafile: true,
+  define: {
+    AIRBUNDLE_VERSION: JSON.stringify(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version),
+  },
 };
 /** A target has no npm: one file holds everything. */
 const carried = {

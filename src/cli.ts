@@ -19,6 +19,7 @@ import { signBundle } from './create/sign-folder.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
 import { deskPlanCommand } from './plan-commands.js';
+import { receiptReviewCommands } from './receipt-commands.js';
 import { reviewCommands } from './review-commands.js';
 import { releaseWords } from './review/verify.js';
 import { askNewPassphrase, askPassphrase, hasTerminal } from './terminal.js';
@@ -110,6 +111,7 @@ function program(): Command {
     )
     .action(runSign);
   deskPlanCommand(root, localHost);
+  receiptReviewCommands(root, { host: localHost });
   reviewCommands(root, { host: localHost, trustStore: false });
   cacheCommands(root.command('cache').description('what is kept between runs'));
   return root;

@@ -9,13 +9,23 @@ import { install } from './install/install.js';
 import { formatPlan, planDocument } from './install/plan-document.js';
 import { readPlan } from './install/plan-file.js';
 import { renderPlan } from './install/render.js';
+import { planFlags } from './install/resume.js';
 import { readStatus, renderStatus } from './install/status.js';
 import { buildChoice, inventoryCommand, planAllowances } from './plan-commands.js';
 import type { BuildWay } from './model/packages.js';
+import { receiptCommands } from './receipt-commands.js';
 import { reviewCommands } from './review-commands.js';
 import { printable } from './report.js';
 import { trustCommands } from './trust-commands.js';
-import { absolute, agreedTo, newRunId, requireRoot, stopOnSignals, wasInterrupted } from './node-command.js';
+import {
+  absolute,
+  agreedTo,
+  audited,
+  newRunId,
+  requireRoot,
+  stopOnSignals,
+  wasInterrupted,
+} from './node-command.js';
 import { undoCommands } from './undo-commands.js';
 
 interface PlanOptions {
@@ -82,6 +92,7 @@ function program(): Command {
   trustCommands(root, { host: localHost, requireRoot, absolute });
   inventoryCommand(root, { host: localHost, requireRoot, absolute, run: thisRun });
   undoCommands(root, localHost);
+  receiptCommands(root, { host: localHost, requireRoot, absolute });
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
 }
@@ -157,10 +168,14 @@ async function runInstall(directory: string, options: InstallOptions, dryRun: bo
   requireRoot();
   const reporter = reporterFor(options, process.env);
   stopOnSignals('what was begun is undone');
-  const host = localHost();
+  const given = requestOf(directory, options);
+  const { host, audit } = audited(localHost(), {
+    ...{ command: 'install', flags: planFlags(given), runId: given.runId, reporter },
+  });
   const expected = options.plan === undefined ? undefined : await readPlan(host, absolute(options.plan));
   const request: InstallRequest = {
-    ...requestOf(directory, options),
+    ...given,
+    audit,
     expected,
     dryRun,
     reporter,

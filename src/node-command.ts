@@ -1,5 +1,9 @@
 import { createInterface } from 'node:readline';
 import { refusedError, usageError } from './errors.js';
+import type { Host } from './host/host.js';
+import type { Audit } from './install/audit.js';
+import { auditOf } from './install/audit.js';
+import type { Reporter } from './report.js';
 import { printable } from './report.js';
 
 let interrupted = false;
@@ -72,5 +76,33 @@ function ask(question: string, screen: NodeJS.WritableStream): Promise<boolean> 
       resolve(/^y(?:es)?$/i.test(answer.trim()));
       terminal.close();
     });
+  });
+}
+
+interface AuditedCommand {
+  readonly command: string;
+  readonly flags: readonly string[];
+  readonly runId: string;
+  readonly reporter: Reporter;
+  /** It takes the receipts too. */
+  readonly purge?: boolean;
+}
+
+/** The host and the record of a command that changes this node. */
+export function audited(host: Host, given: AuditedCommand): { readonly host: Host; readonly audit: Audit } {
+  const { command, flags, runId, reporter, purge = false } = given;
+  return auditOf(host, {
+    ...{ run: runId, command, flags, purge },
+    uid: process.getuid?.() ?? 0,
+    program: process.argv[1],
+    date: () => new Date(),
+    now: () => performance.now(),
+    interrupted: wasInterrupted,
+    info: (text) => {
+      reporter.info(text);
+    },
+    warn: (text) => {
+      reporter.warn(text);
+    },
   });
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { CommonOptions } from './commandline.js';
-import { commonOptions } from './commandline.js';
+import { commonOptions, reporterFor } from './commandline.js';
 import { EXIT, usageError } from './errors.js';
 import type { Host } from './host/host.js';
 import type { StoredKey, TrustStore } from './install/trust.js';
@@ -9,6 +9,7 @@ import { trustStore } from './install/trust.js';
 import type { TrustRequest, TrustResult } from './install/trust-change.js';
 import { addKey, removeKey, requirement, requireThreshold } from './install/trust-change.js';
 import { formatFingerprint } from './model/signature.js';
+import { audited, newRunId } from './node-command.js';
 import { askLine, hasTerminal } from './terminal.js';
 
 /** What the node's program lends its commands. */
@@ -52,8 +53,11 @@ export function trustCommands(root: Command, setting: TrustSetting): void {
         setting.requireRoot();
         const fingerprint = options.fingerprint ?? (await askFingerprint());
         const path = setting.absolute(file);
-        const request = { ...requestOf(options), file: path, fingerprint, again: options.again === true };
-        finish(await addKey(setting.host(), request), options);
+        const { host, request } = begin('add', [path], setting, options);
+        finish(
+          await addKey(host, { ...request, file: path, fingerprint, again: options.again === true }),
+          options,
+        );
       },
     );
   changeOptions(trust.command('remove'))
@@ -62,8 +66,8 @@ export function trustCommands(root: Command, setting: TrustSetting): void {
     .addHelpText('after', '\nExample:\n  airbundle trust remove 1a2b3c4d')
     .action(async (keyId: string, options: ChangeOptions) => {
       setting.requireRoot();
-      const request = { ...requestOf(options), keyId, date: () => new Date() };
-      finish(await removeKey(setting.host(), request), options);
+      const { host, request } = begin('remove', [keyId], setting, options);
+      finish(await removeKey(host, { ...request, keyId, date: () => new Date() }), options);
     });
   changeOptions(trust.command('require'))
     .description('say how many of the trusted keys must have signed a release')
@@ -71,7 +75,8 @@ export function trustCommands(root: Command, setting: TrustSetting): void {
     .addHelpText('after', '\nExample:\n  airbundle trust require 2')
     .action(async (threshold: number, options: ChangeOptions) => {
       setting.requireRoot();
-      finish(await requireThreshold(setting.host(), { ...requestOf(options), threshold }), options);
+      const { host, request } = begin('require', [String(threshold)], setting, options);
+      finish(await requireThreshold(host, { ...request, threshold }), options);
     });
 }
 
@@ -91,7 +96,20 @@ async function askFingerprint(): Promise<string | undefined> {
   return hasTerminal() ? askLine('Fingerprint of the key, as you were told by another way: ') : undefined;
 }
 
-function requestOf(options: ChangeOptions): TrustRequest {
+function begin(
+  verb: string,
+  flags: readonly string[],
+  setting: TrustSetting,
+  options: ChangeOptions,
+): { readonly host: Host; readonly request: TrustRequest } {
+  const runId = newRunId();
+  const reporter = reporterFor(options, process.env);
+  const command = `trust ${verb}`;
+  const { host, audit } = audited(setting.host(), { command, flags, runId, reporter });
+  return { host, request: { ...answersOf(options), runId, audit } };
+}
+
+function answersOf(options: ChangeOptions): Pick<TrustRequest, 'dryRun' | 'confirm'> {
   const dryRun = options.dryRun === true;
   return {
     dryRun,

@@ -9,7 +9,15 @@ import { rollback } from './install/rollback.js';
 import type { UndoRequest, UndoResult } from './install/undo-run.js';
 import { uninstall } from './install/uninstall.js';
 import type { Reporter } from './report.js';
-import { absolute, agreedTo, newRunId, requireRoot, stopOnSignals, wasInterrupted } from './node-command.js';
+import {
+  absolute,
+  agreedTo,
+  audited,
+  newRunId,
+  requireRoot,
+  stopOnSignals,
+  wasInterrupted,
+} from './node-command.js';
 
 interface UndoOptions extends CommonOptions {
   readonly to?: string;
@@ -35,8 +43,8 @@ export function undoCommands(root: Command, host: () => Host): void {
       '\nExamples:\n  airbundle rollback --dry-run\n  airbundle rollback --to 3f9a1c20 --old-rpms /media/usb/old-rpms',
     )
     .action(async (options: UndoOptions) => {
-      await runUndoCommand(options, 'Rollback', (request) =>
-        rollback(host(), { ...request, to: options.to }),
+      await runUndoCommand(options, 'Rollback', host, (using, request) =>
+        rollback(using, { ...request, to: options.to }),
       );
     });
   undoOptions(root.command('uninstall'))
@@ -44,8 +52,8 @@ export function undoCommands(root: Command, host: () => Host): void {
     .option('--purge', 'receipts, sequence floor and removed keys go too')
     .addHelpText('after', '\nExamples:\n  airbundle uninstall --dry-run\n  airbundle uninstall --purge -y')
     .action(async (options: UndoOptions) => {
-      await runUndoCommand(options, 'Uninstall', (request) =>
-        uninstall(host(), { ...request, purge: options.purge === true }),
+      await runUndoCommand(options, 'Uninstall', host, (using, request) =>
+        uninstall(using, { ...request, purge: options.purge === true }),
       );
     });
 }
@@ -66,22 +74,33 @@ function undoOptions(command: Command): Command {
 async function runUndoCommand(
   options: UndoOptions,
   title: string,
-  work: (request: UndoRequest) => Promise<UndoResult>,
+  host: () => Host,
+  work: (host: Host, request: UndoRequest) => Promise<UndoResult>,
 ): Promise<void> {
   requireRoot();
   const reporter = reporterFor(options, process.env);
   stopOnSignals('the same command goes on with it');
+  const runId = newRunId();
+  const flags = [
+    ...(options.to === undefined ? [] : [`--to ${options.to}`]),
+    ...options.oldRpms.map((folder) => `--old-rpms ${folder}`),
+    ...(options.purge === true ? ['--purge'] : []),
+  ];
+  const { host: using, audit } = audited(host(), {
+    ...{ command: title.toLowerCase(), flags, runId, reporter, purge: options.purge === true },
+  });
   const request: UndoRequest = {
     oldRpms: options.oldRpms.map(absolute),
     dryRun: options.dryRun === true,
     reporter,
     now: () => performance.now(),
-    runId: newRunId(),
+    runId,
+    audit,
     interrupted: wasInterrupted,
     confirm: (undo, plan) => agreedTo(renderUndoPlan(undo, plan, title, options.verbose === true), options),
   };
   try {
-    finish(await work(request), options, title, reporter);
+    finish(await work(using, request), options, title, reporter);
   } finally {
     reporter.close();
   }

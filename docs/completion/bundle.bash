@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create init inspect install inventory keygen lock plan rollback sign status trust uninstall verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create init inspect install inventory keygen lock plan receipts rollback sign status trust uninstall verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -29,7 +29,7 @@ _airbundle() {
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
-    --allow-conflict|--allow-protected|--build|--fingerprint|--image|--node|--older-than|--to|--trust-http) return ;;
+    --allow-conflict|--allow-protected|--build|--fingerprint|--image|--node|--noted|--older-than|--to|--trust-http) return ;;
   esac
   case $word in
     -*)
@@ -43,6 +43,7 @@ _airbundle() {
         keygen) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --out --passphrase-file --passphrase -h --help' -- "$word")) ;;
         lock) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --update -h --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --inventory --key --fingerprint --unsigned --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --verbose -h --help' -- "$word")) ;;
+        receipts) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --noted' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
@@ -54,6 +55,7 @@ _airbundle() {
     *)
       case $command in
         cache) COMPREPLY=($(compgen -W 'list prune' -- "$word")) ;;
+        receipts) COMPREPLY=($(compgen -W 'list show check export' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
         create | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
         install | plan) COMPREPLY=($(compgen -d -- "$word")) ;;

@@ -35,6 +35,8 @@ export interface RunResult {
   /** ENOENT and the like, when it could not be started. */
   readonly startError: string | undefined;
   readonly timedOut: boolean;
+  /** Both outputs as people may see them, when they differ: a secret that a program quoted is covered. */
+  readonly shown?: { readonly stdout: string; readonly stderr: string };
 }
 
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
@@ -296,7 +298,8 @@ function eachLine(from: Readable | null | undefined, onLine: (line: string) => v
 
 /** The last lines of a command's output, for an error's evidence. */
 export function lastLines(result: RunResult, count = 20): string[] {
-  const text = `${result.stdout}\n${result.stderr}`.trimEnd();
+  const { stdout, stderr } = result.shown ?? result;
+  const text = `${stdout}\n${stderr}`.trimEnd();
   return text
     .split('\n')
     .filter((line) => line.trim() !== '')

@@ -3,20 +3,22 @@ import { EXIT, refusedError } from '../errors.js';
 import type { Host, LockHolder } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { requireModes, requirePrivatePlaces } from './places.js';
+import type { Audit, Ended } from './audit.js';
 import { systemError } from './system-error.js';
 
 /**
  * Does `work` while no other airbundle changes this node.
+ * @param audit keeps the record of it; absent: none is kept
  * @throws BundleError exit 5 when one does
  */
-export async function alone<T>(host: Host, work: () => Promise<T>): Promise<T> {
+export async function alone<T extends Ended>(host: Host, work: () => Promise<T>, audit?: Audit): Promise<T> {
   await prepare(host).catch((error: unknown) => {
     throw systemError(error, 'preparing, before any change', EXIT.refused);
   });
   const lock = await host.lock(target.lock);
   if (lock === undefined) throw busy(await host.lockHolder(target.lock).catch(() => undefined));
   try {
-    return await work();
+    return await (audit === undefined ? work() : audit.around(work));
   } finally {
     await lock.release();
   }

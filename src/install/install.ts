@@ -11,6 +11,7 @@ import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
 import { removeBuildRoot } from './build-root.js';
 import { commit } from './commit.js';
+import type { Audit } from './audit.js';
 import { alone } from './alone.js';
 import { eraseAfterwards, onlyErases } from './erase-afterwards.js';
 import { readFloor } from './floor.js';
@@ -27,6 +28,7 @@ import type { Facts } from './probe.js';
 import { probe } from './probe.js';
 import type { Receipt } from './receipt.js';
 import { readReceipt } from './receipt.js';
+import { receiptFacts } from './receipt-facts.js';
 import { planFlags, requireSameRun } from './resume.js';
 import { lackingToRun } from './run-packages.js';
 import type { RpmAllowances } from './rpm-plan.js';
@@ -69,6 +71,8 @@ export interface InstallRequest {
   readonly expected?: PlanDocument | undefined;
   /** Told what the plan was made from. */
   readonly observe?: (seen: Seen) => void;
+  /** Keeps the record of this run. */
+  readonly audit?: Audit;
   /** Shows the plan and asks; false: nothing is done. */
   readonly confirm: (plan: Plan, facts: Facts) => Promise<boolean>;
 }
@@ -102,7 +106,7 @@ export async function install(host: Host, request: InstallRequest): Promise<Inst
 }
 
 async function installAlone(host: Host, request: InstallRequest): Promise<InstallResult> {
-  return alone(host, async () => {
+  const work = async (): Promise<InstallResult> => {
     const stage = join(target.stage, request.runId);
     try {
       await dropOldStages(host, request.directory);
@@ -111,7 +115,8 @@ async function installAlone(host: Host, request: InstallRequest): Promise<Instal
     } finally {
       await host.remove(stage).catch(() => undefined);
     }
-  });
+  };
+  return alone(host, work, request.audit);
 }
 
 async function installLocked(host: Host, request: InstallRequest, stage: string): Promise<InstallResult> {
@@ -166,6 +171,8 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   if (!isDone && !(await request.confirm(final, facts)))
     return { outcome: 'declined', plan: final, receipt, warnings: [] };
 
+  request.audit?.note(receiptFacts(verified, keys.trust.threshold, contents, final, !settled));
+  if (!isDone) await request.audit?.begin(configuration.services.map(({ unit }) => unit));
   const journal = openJournal(host, request.runId);
   if (receipt?.digest === verified.digest && unsettled.begun === undefined && onlyErases(final)) {
     const erased = await eraseAfterwards(host, final, receipt, journal, reporter);

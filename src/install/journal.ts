@@ -85,6 +85,8 @@ export type JournalEvent =
   | { readonly event: 'commit'; readonly digest: string | null }
   /** A rollback or an uninstall is done: nothing of what it took back is open any more. */
   | { readonly event: 'taken-back'; readonly digest: string | null }
+  /** The trust store: said before it is changed, for the record of a run that is killed. */
+  | { readonly event: 'change'; readonly kind: 'trust'; readonly changes: readonly string[] }
   | { readonly event: 'end'; readonly result: 'committed' | 'failed' | 'interrupted' };
 
 export interface Journal {

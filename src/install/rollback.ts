@@ -28,7 +28,7 @@ export interface RollbackRequest extends UndoRequest {
 export async function rollback(host: Host, request: RollbackRequest): Promise<UndoResult> {
   if ((await host.lstat(target.state)) === undefined) throw nothingToUndo();
   try {
-    return await alone(host, () => rollbackAlone(host, request));
+    return await alone(host, () => rollbackAlone(host, request), request.audit);
   } catch (error) {
     throw systemError(error, 'preparing the rollback', EXIT.stepFailed);
   }

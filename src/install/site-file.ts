@@ -8,6 +8,7 @@ import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
 import { parseSite } from '../model/site.js';
 import type { Reporter } from '../report.js';
+import type { Audit } from './audit.js';
 
 export interface SiteRequest {
   /** Path of the site file. */
@@ -15,6 +16,8 @@ export interface SiteRequest {
   /** The node's name in it. */
   readonly node: string | undefined;
   readonly reporter: Reporter;
+  /** Learns the secrets, so that they are covered where a program quotes them. */
+  readonly audit?: Pick<Audit, 'secret'>;
 }
 
 /** What the site says for this node. */
@@ -57,6 +60,7 @@ export async function readSite(host: ReadHost, request: SiteRequest, contents: C
         where: path,
         hint: `Write ${form} into it, the same on every node: install -m 600 /dev/stdin ${path}`,
       });
+    request.audit?.secret(secret.toString('utf8'));
     const mode = (await host.lstat(path))?.mode ?? 0;
     if ((mode & 0o077) !== 0) request.reporter.warn(`others can read ${what}: chmod 600 ${path}`);
     secrets.set(file, { text: secret.toString('utf8'), path });

@@ -3,6 +3,8 @@ import { EXIT, refusedError, usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { formatFingerprint } from '../model/signature.js';
+import type { Audit } from './audit.js';
+import { openJournal } from './journal.js';
 import { givenKey } from './keys.js';
 import { alone } from './alone.js';
 import { systemError } from './system-error.js';
@@ -12,6 +14,9 @@ import { removedLine, requireNotRemoved, trustStore, trustStoreKeys } from './tr
 export interface TrustRequest {
   /** Stop after saying what would be different. */
   readonly dryRun: boolean;
+  readonly runId: string;
+  /** Keeps the record of this change. */
+  readonly audit?: Audit;
   /** Shows what will be different and asks; false: nothing is done. */
   readonly confirm: (changes: readonly string[]) => Promise<boolean>;
 }
@@ -131,19 +136,21 @@ export async function requireThreshold(host: Host, request: RequireRequest): Pro
 
 /** One at a time, with the same lock as an installation; the store is read again afterwards. */
 async function change(host: Host, request: TrustRequest, plan: () => Promise<Change>): Promise<TrustResult> {
-  return alone(host, async () => {
+  const work = async (): Promise<TrustResult> => {
     try {
       const { changes, apply } = await plan();
-      const outcome = await carryOut(request, changes, apply);
+      const outcome = await carryOut(host, request, changes, apply);
       const settled = outcome === 'changed' || outcome === 'unchanged';
       return { outcome, changes, store: settled ? await trustStore(host) : undefined };
     } catch (error) {
       throw systemError(error, 'changing the trust store', EXIT.stepFailed);
     }
-  });
+  };
+  return alone(host, work, request.audit);
 }
 
 async function carryOut(
+  host: Host,
   request: TrustRequest,
   changes: readonly string[],
   apply: () => Promise<void>,
@@ -154,6 +161,9 @@ async function carryOut(
     return 'planned';
   }
   if (!(await request.confirm(changes))) return 'declined';
+  request.audit?.note({ changes: [...changes] });
+  await request.audit?.begin();
+  await openJournal(host, request.runId).record({ event: 'change', kind: 'trust', changes });
   await apply();
   return 'changed';
 }

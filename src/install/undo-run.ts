@@ -3,14 +3,18 @@ import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Argv } from '../host/process.js';
 import { target } from '../model/layout.js';
+import type { RunReceipt } from '../model/run-receipt.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
+import { digestOf } from '../review/receipt-chain.js';
 import { candidateFor, validate } from './configuration.js';
+import type { Audit } from './audit.js';
 import type { Journal } from './journal.js';
 import { openJournal } from './journal.js';
 import type { Kept } from './kept-aside.js';
 import { keepAside, readKept } from './kept-aside.js';
 import type { Receipt } from './receipt.js';
+import { undoPlanToJson } from './render-undo.js';
 import { checkServices } from './steps/check.js';
 import { takeBack } from './take-back.js';
 import type { Undo } from './undo-merge.js';
@@ -27,6 +31,8 @@ export interface UndoRequest {
   readonly now: () => number;
   readonly runId: string;
   readonly interrupted: () => boolean;
+  /** Keeps the record of this run. */
+  readonly audit?: Audit;
   /** Shows the plan and asks; false: nothing is done. */
   readonly confirm: (undo: Undo, plan: UndoPlan) => Promise<boolean>;
 }
@@ -72,6 +78,11 @@ export async function runUndo(host: Host, request: UndoRequest, run: UndoRun): P
     if (!agreed) return { ...result, outcome: 'declined' };
     await requireValid(host, undo, plan, stage, request.reporter);
 
+    request.audit?.note({
+      bundle: bundleBefore(undo),
+      planDigest: digestOf(Buffer.from(JSON.stringify(undoPlanToJson(undo, plan)))),
+    });
+    await request.audit?.begin(undo.units.map(({ unit }) => unit));
     const journal = openJournal(host, request.runId);
     const before = run.resumes === undefined ? [] : await readKept(host, run.resumes);
     await journal.record({
@@ -96,6 +107,13 @@ export async function runUndo(host: Host, request: UndoRequest, run: UndoRun): P
   } finally {
     await host.remove(stage).catch(() => undefined);
   }
+}
+
+/** What a record says was there before. */
+function bundleBefore({ current }: Undo): RunReceipt['bundle'] {
+  if (current === undefined) return null;
+  const { name, version, sequence } = current.contents;
+  return { name, version, sequence, digest: current.digest };
 }
 
 /** There is nothing to take back. */
@@ -147,7 +165,13 @@ async function requireValid(
     try {
       const problem = await validate(host, rule.path, { ...rule, argv }, candidate);
       if (problem?.kind === 'untested') reporter.warn(problem.message);
-      else if (problem !== undefined) problems.push(problem.message, ...problem.details);
+      else if (problem !== undefined)
+        problems.push(
+          problem.message,
+          ...((putBack.get(rule.path)?.undo.before.mode ?? 0) & 0o044
+            ? problem.details
+            : [notShown(argv, backup)]),
+        );
     } finally {
       await host.remove(candidate);
     }
@@ -160,6 +184,11 @@ async function requireValid(
       details: problems,
       hint: 'Nothing was changed. What its words name has changed on this node since: mend that and run the same command again.',
     });
+}
+
+/** The file holds what others may not read, and its program quotes it. */
+function notShown(argv: Argv, backup: string): string {
+  return `its words may hold a secret and are not shown; to see them: ${argv.map((word) => word.replaceAll('{file}', backup)).join(' ')}`;
 }
 
 async function withOldProgram(

@@ -34,7 +34,7 @@ export async function uninstall(host: Host, request: UninstallRequest): Promise<
   if (there.every((facts) => facts === undefined))
     return nothingDone(undoOf(NOTHING_UNSETTLED, { records: [], unknown: undefined }, undefined, 0));
   try {
-    return await alone(host, () => uninstallAlone(host, request));
+    return await alone(host, () => uninstallAlone(host, request), request.audit);
   } catch (error) {
     throw systemError(error, 'preparing the uninstall', EXIT.stepFailed);
   }

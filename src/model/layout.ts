@@ -39,6 +39,8 @@ export const target = {
   journal: '/var/lib/airbundle/journal.ndjson',
   /** The last committed installation: contents, files with digests, site digest. */
   receipt: '/var/lib/airbundle/receipt.json',
+  /** One record a run, each with the hash of the one before; outlives an uninstall. */
+  receipts: '/var/lib/airbundle/receipts',
   /** The highest committed sequence of each product; outlives the receipt. */
   floor: '/var/lib/airbundle/floor.json',
   /** Displaced files of a run, under their own absolute path. */

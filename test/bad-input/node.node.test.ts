@@ -119,7 +119,7 @@ const stateOfNode = async (): Promise<string> => {
   );
   return found.stdout
     .split('\n')
-    .filter((line) => !line.startsWith(`${STATE}/backup/`))
+    .filter((line) => !line.startsWith(`${STATE}/backup/`) && !line.startsWith(`${STATE}/receipts `))
     .join('\n');
 };
 
@@ -365,7 +365,7 @@ describe('a first installation', () => {
     expect([await screen.exitCode, stderr]).toEqual([6, expect.stringContaining('error[STAGE_CHANGED]')]);
     expect(stderr).toContain('Undone: ');
     table.row('a file of the stage is changed after it was verified', { exit: 6, stderr }, MASKED);
-    await op.sh(`rm ${STATE}/journal.ndjson; rm -rf ${STATE}/backup`);
+    await op.sh(`rm ${STATE}/journal.ndjson; rm -rf ${STATE}/backup ${STATE}/receipts`);
     expect(await stateOfNode()).toBe(known);
   });
 

@@ -16,7 +16,7 @@ const anna = makeKey();
 const boris = makeKey();
 const clara = makeKey();
 const NOW = new Date('2026-11-22T10:00:00.123Z');
-const yes: TrustRequest = { dryRun: false, confirm: async () => true };
+const yes: TrustRequest = { runId: 'run1', dryRun: false, confirm: async () => true };
 
 let host: Rooted;
 beforeEach(() => {

@@ -12,7 +12,7 @@ async function plant(folder: string): Promise<void> {
   await mkdir(join(folder, 'src/install'), { recursive: true });
   await cp(join(root, 'scripts'), join(folder, 'scripts'), { recursive: true });
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  await writeFile(join(folder, 'package.json'), '{ "type": "module", "version": "1.2.3" }');
   await writeFile(join(folder, 'src/words.ts'), `export const words: string = 'it works';\n`);
   await writeFile(
     join(folder, 'src/cli.ts'),
