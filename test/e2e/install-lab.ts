@@ -32,6 +32,7 @@ export interface Packer {
 export interface RpmSpec {
   readonly name: string;
   readonly version?: string;
+  readonly pre?: string;
   readonly post?: string;
   readonly preun?: string;
   readonly files?: Readonly<Record<string, string>>;
@@ -149,6 +150,7 @@ function buildRpm(folder: string, given: RpmSpec): { file: string; nevra: Nevra 
       ),
       '%files',
       ...files.map(([name]) => name),
+      ...(given.pre === undefined ? [] : ['%pre -p /bin/sh', given.pre]),
       ...(given.post === undefined ? [] : ['%post -p /bin/sh', given.post]),
       ...(given.preun === undefined ? [] : ['%preun -p /bin/sh', given.preun]),
       '',
