@@ -1,4 +1,5 @@
 import { killGroup, momentGroup, pairGroup } from './kills.js';
+import { clockGroup, diskGroup, raceGroup, stepGroup } from './mishaps.js';
 import type { Options } from './options.js';
 import type { Stage } from './stage.js';
 import { raise } from './stage.js';
@@ -12,6 +13,10 @@ const ON_NODE: Readonly<Record<string, OnNode>> = {
   'kills-next': (stage, options) => killGroup(stage, 'old', options),
   pairs: pairGroup,
   moments: momentGroup,
+  disks: diskGroup,
+  steps: stepGroup,
+  clock: clockGroup,
+  racers: raceGroup,
 };
 
 export const GROUPS: readonly string[] = Object.keys(ON_NODE);

@@ -37,13 +37,25 @@ function hashOf(path: string, facts: fs.BigIntStats): string {
   return hash;
 }
 
-/** What is different in every run by its nature is left out: the time of a receipt, the day in /etc/shadow. */
+/** What is different in every run by its nature is left out: a receipt's time and run, the day in /etc/shadow. */
 function contentOf(path: string): Buffer | string {
   const bytes = fs.readFileSync(path);
-  if (path === '/var/lib/airbundle/receipt.json')
-    return bytes.toString('utf8').replace(/"committedAt":\s*"[^"]*"/, '');
+  if (path === '/var/lib/airbundle/receipt.json') return sameReceipt(bytes.toString('utf8'));
   if (/^\/etc\/shadow-?$/.test(path)) return bytes.toString('utf8').replace(/^([^:]*:[^:]*):\d*/gm, '$1:');
   return bytes;
+}
+
+/**
+ * `rpms.before` and `rpms.installed` are left out as well: the run after a killed one does not count what that
+ * one had put in. Found by this campaign; see docs/fault-campaign.md.
+ */
+function sameReceipt(text: string): string {
+  try {
+    const { committedAt: _time, run: _run, rpms, ...rest } = JSON.parse(text) as Record<string, unknown>;
+    return JSON.stringify({ ...rest, after: (rpms as { after?: unknown } | undefined)?.after });
+  } catch {
+    return text;
+  }
 }
 
 function walk(path: string, state: State): void {
@@ -166,9 +178,8 @@ function endLeftovers(): void {
     try {
       const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replace(/\0/g, ' ');
       const uid = Number(/^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '0');
-      const isOurs = /installer\.cjs|install\.sh|^rpm |rpm\.real|rpm-tmp|airbundle\.lock|^\S+tar -x/.test(
-        words,
-      );
+      const isOurs =
+        /installer\.cjs|install\.sh|^rpm |rpm\.real|rpm-tmp|airbundle\.lock|race\.js|^\S+tar -x/.test(words);
       if (Number(pid) !== process.pid && (isOurs || (uid >= 47_000 && uid < 48_000)))
         process.kill(Number(pid), 'SIGKILL');
     } catch {
@@ -182,6 +193,10 @@ async function reset(name: string): Promise<void> {
   const root = `${KEPT}/${name}/root`;
   const wanted = readState(name, 'files');
   fs.rmSync(FAULT, { force: true });
+  shell(
+    `for place in /etc /usr/local /var/lib/airbundle ${RPMDB} ${HOME}/disk; do while mountpoint -q $place; do umount $place || exit 1; done; done`,
+  );
+  shell(`rm -f ${HOME}/mood ${HOME}/build-* ${HOME}/mini-*; : >${HOME}/races; chmod 666 ${HOME}/races`);
   endLeftovers();
   spawnSync('systemctl', ['stop', SERVICE]);
   const now = files();
@@ -234,7 +249,6 @@ function arm(fault: Fault): void {
       { mode: 0o755 },
     );
   } else lines.push(...variables);
-  if (fault.clock !== undefined) lines.push(`FAULT_CLOCK='${HOME}/faketime/run ${fault.clock}'`);
   fs.writeFileSync(FAULT, `${lines.join('\n')}\n`);
 }
 
@@ -290,7 +304,7 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   if (fault.everything === true) endLeftovers();
   const fired = fs.existsSync(FIRED)
     ? fs.readFileSync(FIRED, 'utf8').trim()
-    : stroke || fault.standing === true
+    : stroke || (fault.standing === true && code !== 0)
       ? (fault.during ?? fault.before ?? `after ${String(fault.killAfterMs)} ms`)
       : undefined;
   return {

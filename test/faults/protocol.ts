@@ -15,10 +15,8 @@ export interface Fault {
   readonly after?: string;
   /** Shell while it runs; the fault has fired when it exits 0. */
   readonly during?: string;
-  /** The fault needs nobody to fire it: `before` is the fault. */
+  /** Nothing has to fire: `before` is the fault, and a run that ends well in spite of it has not met it. */
   readonly standing?: boolean;
-  /** Runs the program under faketime with this offset. */
-  readonly clock?: string;
 }
 
 export interface Case {

@@ -9,6 +9,7 @@
  * FAULT_KIND        kill: SIGKILL before the call; after: SIGKILL once it is done; torn: half of a write
  *                   is written first; a number: the call and all later ones fail with this errno
  * FAULT_PREFIX=DIR  only calls on paths below DIR count
+ * FAULT_SECONDS=N   the process's clock is so many seconds away from the machine's; may be negative
  * FAULT_FIRED=FILE  is made at the moment of the fault: a run without it is void
  *
  * A started program counts in the new process: there, kill ends the process that started it (and the new
@@ -27,7 +28,7 @@ extern int execvpe(const char *, char *const[], char *const[]);
 enum { READ = 0, WRITE = 1, CLOSE = 3, FSTAT = 5, MMAP = 9, PWRITE = 18, WRITEV = 20, GETPID = 39, KILL = 62,
        EXIT = 231, FSYNC = 74, FDATASYNC = 75, FTRUNCATE = 77, RENAME = 82, MKDIR = 83, RMDIR = 84, LINK = 86,
        UNLINK = 87, SYMLINK = 88, READLINK = 89, CHMOD = 90, FCHMOD = 91, CHOWN = 92, FCHOWN = 93, LCHOWN = 94,
-       GETPPID = 110, OPENAT = 257 };
+       GETPPID = 110, TIME = 201, CLOCK_GETTIME = 228, GETTIMEOFDAY = 96, OPENAT = 257 };
 enum { O_WRONLY = 1, O_CREAT = 0100, O_APPEND = 02000, O_CLOEXEC = 02000000, HERE = -100 };
 
 static long call6(long n, long a, long b, long c, long d, long e, long f) {
@@ -48,6 +49,8 @@ static long answer(long out) {
   return out;
 }
 
+static void note(const char *file, int flags, const char *text, size_t n);
+
 static size_t length(const char *text) { size_t n = 0; while (text[n]) n++; return n; }
 static int begins(const char *text, const char *with) { while (*with) if (*text++ != *with++) return 0; return 1; }
 static const char *setting(const char *name) {
@@ -60,7 +63,7 @@ static long number(const char *text) { long n = 0; while (text && *text >= '0' &
 
 static long *counter;
 static const char *prefix, *log_path, *fired_path, *kind;
-static long at;
+static long at, seconds;
 static int fails;
 
 __attribute__((constructor)) static void begin(void) {
@@ -69,6 +72,9 @@ __attribute__((constructor)) static void begin(void) {
   fired_path = setting("FAULT_FIRED");
   kind = setting("FAULT_KIND");
   at = number(setting("FAULT_AT"));
+  const char *moved = setting("FAULT_SECONDS");
+  if (moved) seconds = *moved == '-' ? -number(moved + 1) : number(moved);
+  if (moved && fired_path) note(fired_path, 0, "clock\n", 6);
   fails = kind && *kind >= '0' && *kind <= '9' ? (int)number(kind) : 0;
   /* Shared with forks: PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS. */
   long page = call6(MMAP, 0, 4096, 3, 0x21, -1, 0);
@@ -216,4 +222,22 @@ int execvp(const char *file, char *const words[]) {
     if (what >= TEAR) CALL(EXIT, 0, 0, 0);
   }
   return execvpe(file, words, environ);
+}
+
+/* The wall clocks: REALTIME 0, REALTIME_COARSE 5. */
+struct moment { long seconds, rest; };
+int clock_gettime(int which, struct moment *now) {
+  long out = CALL(CLOCK_GETTIME, which, now, 0);
+  if (out == 0 && (which == 0 || which == 5)) now->seconds += seconds;
+  return (int)answer(out);
+}
+int gettimeofday(struct moment *now, void *zone) {
+  long out = CALL(GETTIMEOFDAY, now, zone, 0);
+  if (out == 0 && now) now->seconds += seconds;
+  return (int)answer(out);
+}
+long time(long *place) {
+  long now = CALL(TIME, 0, 0, 0) + seconds;
+  if (place) *place = now;
+  return now;
 }

@@ -14,7 +14,7 @@ import type { Case, CaseResult } from './protocol.js';
 
 const HOME = '/opt/faults';
 /** A batch is one `docker exec`: small, so that nodes share the work and a time limit is kept. */
-const BATCH = 4;
+const BATCH = 5;
 const BATCH_MS = 30 * 60_000;
 
 /** Commands that are broken off, by the state from which they start. */
@@ -179,9 +179,13 @@ async function furnish(stage: Stage, node: string, tools: Tools): Promise<void> 
   await lab.copyIn(node, tools.node, `${HOME}/node`);
   await lab.copyIn(node, tools.driver, `${HOME}/driver.cjs`);
   await lab.copyIn(node, tools.shim, `${HOME}/shim.so`);
+  await lab.copyIn(node, new URL('./mini/race.js', import.meta.url).pathname, `${HOME}/race.js`);
   await folder(bundles.old);
   await folder(bundles.new);
-  await sh(node, `chmod 755 ${HOME}/*; cat >${DESK}/key.pem <<'EOT'\n${pack.key.pem}EOT`);
+  await sh(
+    node,
+    `chmod 755 ${HOME}/*; chown root:root ${HOME}/*; cat >${DESK}/key.pem <<'EOT'\n${pack.key.pem}EOT`,
+  );
   await sh(node, `cat >${DESK}/site.yaml <<'EOT'\n${SITE}EOT`);
   // Somebody else's file, in a place that the bundle wants.
   await sh(
