@@ -1,6 +1,8 @@
+import { archiveGroup, bitGroup, sampledGroup, sizeGroup } from './damage.js';
 import { killGroup, momentGroup, pairGroup } from './kills.js';
 import { clockGroup, diskGroup, raceGroup, stepGroup } from './mishaps.js';
 import type { Options } from './options.js';
+import { propertyGroup } from './properties.js';
 import type { Stage } from './stage.js';
 import { raise } from './stage.js';
 import type { GroupResult } from './tally.js';
@@ -19,7 +21,16 @@ const ON_NODE: Readonly<Record<string, OnNode>> = {
   racers: raceGroup,
 };
 
-export const GROUPS: readonly string[] = Object.keys(ON_NODE);
+/** These need no node. */
+const IN_PROCESS: Readonly<Record<string, (options: Options) => Promise<GroupResult>>> = {
+  bits: bitGroup,
+  sampled: sampledGroup,
+  archives: archiveGroup,
+  sizes: sizeGroup,
+  properties: propertyGroup,
+};
+
+export const GROUPS: readonly string[] = [...Object.keys(ON_NODE), ...Object.keys(IN_PROCESS)];
 
 export interface Campaign {
   readonly long: boolean;
@@ -33,21 +44,23 @@ export interface Campaign {
 
 export async function campaign(given: Campaign): Promise<GroupResult[]> {
   const results: GroupResult[] = [];
-  const wanted = given.groups.filter((name) => name in ON_NODE);
-  if (wanted.length === 0) return results;
-  const stage = await raise(given.nodes);
+  const wanted = GROUPS.filter((name) => given.groups.includes(name));
+  const onNode = wanted.some((name) => name in ON_NODE);
+  const stage = onNode ? await raise(given.nodes) : undefined;
   try {
     for (const [index, name] of wanted.entries()) {
       // Each group gets its share of what time is left, so that none is left out.
       const left = given.deadline - performance.now();
-      const share = performance.now() + left / (wanted.length - index);
-      const result = await ON_NODE[name]?.(stage, { long: given.long, seed: given.seed, deadline: share });
+      const deadline = performance.now() + left / (wanted.length - index);
+      const options = { long: given.long, seed: given.seed, deadline };
+      const work = stage === undefined ? undefined : ON_NODE[name]?.(stage, options);
+      const result = await (work ?? IN_PROCESS[name]?.(options));
       if (result === undefined) continue;
       results.push(result);
       given.onGroup(result);
     }
   } finally {
-    await stage.down();
+    await stage?.down();
   }
   return results;
 }

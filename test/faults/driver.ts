@@ -85,7 +85,7 @@ function withoutHistory(state: State): State {
     const backup = /^\/var\/lib\/airbundle\/backup\/([^/]+)(\/.*)?$/.exec(path);
     if (backup === null) kept.set(path, entry);
     else if (backup[2] !== undefined && backup[2] !== '/undo.json' && entry.startsWith('file'))
-      kept.set(`/var/lib/airbundle/backup/RUN${backup[2]}`, entry);
+      kept.set(`/var/lib/airbundle/backup/RUN${backup[2]} ${entry}`, 'kept');
   }
   return kept;
 }

@@ -24,29 +24,30 @@ export interface Miniature {
 
 const text = (name: string): string => readFileSync(new URL(`./mini/${name}`, import.meta.url), 'utf8');
 
-const CONFIGURATION = BundledConfiguration.parse({
-  values: { every: { type: 'integer', min: 1, max: 100 } },
-  accounts: [{ name: 'mini' }],
-  directories: [{ path: '/var/lib/mini-data', mode: '0750', owner: 'mini' }],
-  files: [
-    {
-      path: '/etc/mini/mini.conf',
-      mode: '0640',
-      group: 'mini',
-      content: '# {{notice}}\nevery {{every}}\n',
-      validate: { command: ['/usr/local/bin/mini', '--test', '{file}'] },
-    },
-  ],
-  units: [
-    {
-      name: SERVICE,
-      content:
-        '[Unit]\nDescription=miniature\nStartLimitIntervalSec=0\n[Service]\nExecStart=/usr/local/bin/mini\nRestart=on-failure\nRestartSec=1\n[Install]\nWantedBy=multi-user.target\n',
-    },
-  ],
-  checks: [{ command: ['/usr/local/bin/mini', 'ask'], expect: 'every {{every}}', timeout: '5s' }],
-  version: ['/usr/local/bin/mini', '--version'],
-});
+const configurationOf = (version: string): BundledConfiguration =>
+  BundledConfiguration.parse({
+    values: { every: { type: 'integer', min: 1, max: 100 } },
+    accounts: [{ name: 'mini' }],
+    directories: [{ path: '/var/lib/mini-data', mode: '0750', owner: 'mini' }],
+    files: [
+      {
+        path: '/etc/mini/mini.conf',
+        mode: '0640',
+        group: 'mini',
+        content: `# {{notice}}\n# mini ${version}\nevery {{every}}\n`,
+        validate: { command: ['/usr/local/bin/mini', '--test', '{file}'] },
+      },
+    ],
+    units: [
+      {
+        name: SERVICE,
+        content:
+          '[Unit]\nDescription=miniature\nStartLimitIntervalSec=0\n[Service]\nExecStart=/usr/local/bin/mini\nRestart=on-failure\nRestartSec=1\n[Install]\nWantedBy=multi-user.target\n',
+      },
+    ],
+    checks: [{ command: ['/usr/local/bin/mini', 'ask'], expect: 'every {{every}}', timeout: '5s' }],
+    version: ['/usr/local/bin/mini', '--version'],
+  });
 
 export const SITE = `airbundle-site: 1
 name: mini
@@ -86,7 +87,7 @@ export async function miniature(pack: Packer, installer?: string): Promise<Minia
         version,
         // Another commit, so that the component is built again.
         source: { ...helloComponent().source, commit: String(sequence).repeat(40) as Commit },
-        configuration: CONFIGURATION,
+        configuration: configurationOf(version),
         files: ['/usr/local/bin/mini', '/usr/local/share/mini/*'],
         links: [{ path: '/usr/local/bin/mini-link', to: '/usr/local/bin/mini' }],
       },

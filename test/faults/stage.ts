@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
 import type { Packer } from '../e2e/install-lab.js';
@@ -156,8 +156,8 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
           faults: [{ shim: { FAULT_LOG: log, ...variables }, standing: true }],
         },
       ]);
-      const lines = (await sh(node, `cat ${log}`)).split('\n').filter(Boolean);
-      if (result?.attempts[0]?.exit !== 0 || lines.length === 0)
+      const lines = (await sh(node, `touch ${log}; cat ${log}`)).split('\n').filter(Boolean);
+      if (result?.attempts[0]?.exit !== 0)
         throw new Error(`the unbroken run could not be counted: ${JSON.stringify(result)}`);
       // Threads and forks may write their line in another order than they were counted in.
       return lines
