@@ -10,15 +10,26 @@ import type { GroupResult } from './tally.js';
 /** A part of the campaign; those on a node share the miniature's nodes. */
 type OnNode = (stage: Stage, options: Options) => Promise<GroupResult>;
 
+/** The short ones first: what time they leave is the others'. */
 const ON_NODE: Readonly<Record<string, OnNode>> = {
-  kills: (stage, options) => killGroup(stage, 'fresh', options),
-  'kills-next': (stage, options) => killGroup(stage, 'old', options),
-  pairs: pairGroup,
-  moments: momentGroup,
-  disks: diskGroup,
   steps: stepGroup,
   clock: clockGroup,
   racers: raceGroup,
+  disks: diskGroup,
+  moments: momentGroup,
+  'kills-next': (stage, options) => killGroup(stage, 'old', options),
+  kills: (stage, options) => killGroup(stage, 'fresh', options),
+  pairs: pairGroup,
+};
+
+/** Shares of a limited time; 1 where nothing is said. */
+const WEIGHTS: Readonly<Record<string, number>> = {
+  disks: 2,
+  'kills-next': 2,
+  kills: 4,
+  pairs: 4,
+  bits: 2,
+  properties: 3,
 };
 
 /** These need no node. */
@@ -44,21 +55,31 @@ export interface Campaign {
 
 export async function campaign(given: Campaign): Promise<GroupResult[]> {
   const results: GroupResult[] = [];
-  const wanted = GROUPS.filter((name) => given.groups.includes(name));
-  const onNode = wanted.some((name) => name in ON_NODE);
-  const stage = onNode ? await raise(given.nodes) : undefined;
-  try {
-    for (const [index, name] of wanted.entries()) {
-      // Each group gets its share of what time is left, so that none is left out.
+  /** One group after the other, each with its share of what time is left. */
+  const chain = async (
+    names: readonly string[],
+    run: (name: string, options: Options) => Promise<GroupResult> | undefined,
+  ): Promise<void> => {
+    const weightOf = (name: string): number => WEIGHTS[name] ?? 1;
+    for (const [index, name] of names.entries()) {
+      const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
       const left = given.deadline - performance.now();
-      const deadline = performance.now() + left / (wanted.length - index);
-      const options = { long: given.long, seed: given.seed, deadline };
-      const work = stage === undefined ? undefined : ON_NODE[name]?.(stage, options);
-      const result = await (work ?? IN_PROCESS[name]?.(options));
+      const deadline = performance.now() + (left * weightOf(name)) / waiting;
+      const result = await run(name, { long: given.long, seed: given.seed, deadline });
       if (result === undefined) continue;
       results.push(result);
       given.onGroup(result);
     }
+  };
+  const wanted = (all: Readonly<Record<string, unknown>>): string[] =>
+    Object.keys(all).filter((name) => given.groups.includes(name));
+  const onNode = wanted(ON_NODE);
+  const stage = onNode.length > 0 ? await raise(given.nodes) : undefined;
+  try {
+    await Promise.all([
+      chain(onNode, (name, options) => (stage === undefined ? undefined : ON_NODE[name]?.(stage, options))),
+      chain(wanted(IN_PROCESS), (name, options) => IN_PROCESS[name]?.(options)),
+    ]);
   } finally {
     await stage?.down();
   }
