@@ -310,7 +310,7 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   return {
     exit: timedOut ? -1 : code,
     fired,
-    said: said.slice(-4000),
+    said: said.slice(-20_000),
     ms: Date.now() - startMs,
     ...(watched ? { answers } : {}),
   };
