@@ -65,8 +65,9 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
       const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
       const left = given.deadline - performance.now();
       const deadline = performance.now() + (left * weightOf(name)) / waiting;
-      const result = await run(name, { long: given.long, seed: given.seed, deadline });
-      if (result === undefined) continue;
+      const ended = await run(name, { long: given.long, seed: given.seed, deadline });
+      if (ended === undefined) continue;
+      const result = { ...ended, name };
       results.push(result);
       given.onGroup(result);
     }

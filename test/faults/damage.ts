@@ -183,7 +183,7 @@ export async function sampledGroup(options: Options): Promise<GroupResult> {
       for (let round = 0; round < tally.planned; round += 1) {
         const name =
           round % 2 === 0
-            ? `${names.find((one) => one.endsWith('.tar')) ?? ''}`
+            ? (names.find((one) => one.endsWith('.tar')) ?? '')
             : (names[below(names.length)] ?? '');
         const original = folder.files.get(name) ?? Buffer.alloc(0);
         const at = below(original.length);

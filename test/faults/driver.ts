@@ -264,37 +264,35 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   let said = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (piece: Buffer) => (said += piece.toString('utf8')));
-  let ended = false;
+  const run = { ended: false, timedOut: false, struck: false };
   const exit = new Promise<number | null>((resolve) => {
     child.on('exit', (code) => {
-      ended = true;
+      run.ended = true;
       resolve(code);
     });
   });
-  let timedOut = false;
   const limit = setTimeout(() => {
-    timedOut = true;
+    run.timedOut = true;
     endLeftovers();
   }, COMMAND_MS);
-  let stroke = false;
   const killer =
     fault.killAfterMs === undefined
       ? undefined
       : setTimeout(() => {
-          stroke = !ended;
+          run.struck = !run.ended;
           endLeftovers();
         }, fault.killAfterMs);
   const answers: string[] = [];
   const watch = async (): Promise<void> => {
-    while (watched && !ended) {
+    while (watched && !run.ended) {
       const answer = await ask();
       if (answers[answers.length - 1] !== answer) answers.push(answer);
       await pause(40);
     }
   };
   const during = async (): Promise<void> => {
-    while (fault.during !== undefined && !ended && !stroke) {
-      stroke = spawnSync('sh', ['-c', fault.during]).status === 0;
+    while (fault.during !== undefined && !run.ended && !run.struck) {
+      run.struck = spawnSync('sh', ['-c', fault.during]).status === 0;
       await pause(20);
     }
   };
@@ -304,11 +302,11 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   if (fault.everything === true) endLeftovers();
   const fired = fs.existsSync(FIRED)
     ? fs.readFileSync(FIRED, 'utf8').trim()
-    : stroke || (fault.standing === true && code !== 0)
+    : run.struck || (fault.standing === true && code !== 0)
       ? (fault.during ?? fault.before ?? `after ${String(fault.killAfterMs)} ms`)
       : undefined;
   return {
-    exit: timedOut ? -1 : code,
+    exit: run.timedOut ? -1 : code,
     fired,
     said: said.slice(-20_000),
     ms: Date.now() - startMs,
@@ -342,10 +340,14 @@ async function runCase(given: Case): Promise<CaseResult> {
   return { id: given.id, attempts, last, digest: digestOf(state), differs: differences(wanted, state) };
 }
 
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
 async function main(): Promise<void> {
   const [word, name = ''] = process.argv.slice(2);
-  if (word === 'keep') console.log(await keep(name));
-  else if (word === 'digest') console.log(digestOf(await lookAround()));
+  if (word === 'keep') say(await keep(name));
+  else if (word === 'digest') say(digestOf(await lookAround()));
   else if (word === 'reset') await reset(name);
   else
     for (const one of JSON.parse(fs.readFileSync(0, 'utf8')) as Case[]) {
@@ -353,7 +355,7 @@ async function main(): Promise<void> {
         const none: Attempt = { exit: null, fired: undefined, said: '', ms: 0 };
         return { id: one.id, attempts: [], last: none, digest: '', differs: [], error: String(error) };
       });
-      console.log(JSON.stringify(result));
+      say(JSON.stringify(result));
     }
 }
 

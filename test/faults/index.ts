@@ -30,8 +30,7 @@ const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed
 const groups = values.only?.split(',') ?? GROUPS;
 const unknown = groups.filter((name) => !GROUPS.includes(name));
 if (unknown.length > 0) {
-  process.stderr.write(`no group is called ${unknown.join(', ')}; there are: ${GROUPS.join(', ')}\n`);
-  process.exit(2);
+  throw new Error(`no group is called ${unknown.join(', ')}; there are: ${GROUPS.join(', ')}`);
 }
 say(`faults: seed ${String(seed)}, ${values.long ? 'long' : 'short'} form: ${groups.join(', ')}`);
 

@@ -9,7 +9,7 @@ import { randomFrom, Tally } from './tally.js';
  * the node must look as after an unbroken run.
  */
 
-const SHORT = { kills: 12, pairs: 6, moments: 2 };
+const SHORT = { kills: 24, pairs: 40, moments: 4 };
 const LONG = { pairs: 500, moments: 60 };
 
 const killAt = (n: number, kind: string, everything: boolean): Fault => ({

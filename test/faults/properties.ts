@@ -220,7 +220,7 @@ const READERS: readonly Reader[] = [
     const plan = makePlan(
       planRequest({
         contents: someContents({ rpms: [rpm('a-1.0-1.el7.x86_64'), rpm('glibc-2:1.0-1.el7.x86_64')] }),
-        facts: someFacts(facts as never),
+        facts: someFacts(facts),
         configuration: someConfiguration(),
         allow: { upgrade, protectedNames: [], takeOver: false },
       }),
@@ -263,7 +263,7 @@ export async function propertyGroup(options: Options): Promise<GroupResult> {
       for (const input of inputs) {
         const problem = await judge(one, input);
         if (problem !== undefined)
-          tally.add(`${one.name}: ${JSON.stringify(input)?.slice(0, 300) ?? ''}`, { fired: true, problem });
+          tally.add(`${one.name}: ${String(JSON.stringify(input)).slice(0, 300)}`, { fired: true, problem });
         else tally.addMany(1);
       }
       done.set(one.name, (done.get(one.name) ?? 0) + inputs.length);

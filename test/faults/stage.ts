@@ -39,7 +39,7 @@ export interface Stage {
   ): Promise<void>;
   /** The calls of an unbroken run, as shim.c counts them: "write /path". */
   calls(from: keyof Commands, variables?: Readonly<Record<string, string>>): Promise<string[]>;
-  sh(node: string, text: string): Promise<string>;
+  readonly sh: (node: string, text: string) => Promise<string>;
   down(): Promise<void>;
 }
 

@@ -7,6 +7,8 @@ export interface Failure {
 
 /** What one group of the campaign has shown. */
 export interface GroupResult {
+  /** As `--only` calls it. */
+  readonly name?: string;
   readonly group: string;
   /** What "converged" means in this group. */
   readonly claim: string;

@@ -1,3 +1,4 @@
+#!/bin/sh
 # One file is made of one file, by a few processes of the build's user.
 set -e
 [ ! -e /opt/faults/build-fails ] || { echo 'mini.js:1: told to fail' >&2; exit 2; }

@@ -1,3 +1,4 @@
+#!/bin/sh
 set -e
 mkdir -p "$1/usr/local/bin" "$1/usr/local/share/mini"
 install -m 755 mini "$1/usr/local/bin/mini"

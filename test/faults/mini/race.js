@@ -9,12 +9,32 @@ if (destdir === undefined && process.getuid() === 0) {
 }
 const LOOT = '/etc/shadow';
 const NAMES = ['mini', '.mini.airbundle-new', 'mini-link', 'version', '.version.airbundle-new'];
-const OURS = ['/usr/local/bin', '/usr/local/share/mini', '/etc/mini', '/etc/systemd/system', '/var/lib/airbundle/stage'];
-const EVERYWHERE = ['/tmp', '/var/tmp', '/dev/shm', '/run', '/var/lib/airbundle/build/mini', '/var/lib/airbundle/build/mini/source'];
+const OURS = [
+  '/usr/local/bin',
+  '/usr/local/share/mini',
+  '/etc/mini',
+  '/etc/systemd/system',
+  '/var/lib/airbundle/stage',
+];
+const EVERYWHERE = [
+  '/tmp',
+  '/var/tmp',
+  '/dev/shm',
+  '/run',
+  '/var/lib/airbundle/build/mini',
+  '/var/lib/airbundle/build/mini/source',
+];
 const places =
   destdir === undefined
     ? [...OURS, ...EVERYWHERE]
-    : [`${destdir}/usr/local/bin`, `${destdir}/usr/local/share/mini`, `${destdir}/usr/local`, destdir, ...OURS, ...EVERYWHERE];
+    : [
+        `${destdir}/usr/local/bin`,
+        `${destdir}/usr/local/share/mini`,
+        `${destdir}/usr/local`,
+        destdir,
+        ...OURS,
+        ...EVERYWHERE,
+      ];
 
 const attempt = (work) => {
   try {
