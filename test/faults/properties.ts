@@ -263,7 +263,7 @@ export async function propertyGroup(options: Options): Promise<GroupResult> {
       for (const input of inputs) {
         const problem = await judge(one, input);
         if (problem !== undefined)
-          tally.add(`${one.name}: ${String(JSON.stringify(input)).slice(0, 300)}`, { fired: true, problem });
+          tally.add(`${one.name}: ${JSON.stringify(input).slice(0, 300)}`, { fired: true, problem });
         else tally.addMany(1);
       }
       done.set(one.name, (done.get(one.name) ?? 0) + inputs.length);
