@@ -14,7 +14,7 @@ import type { Case, CaseResult } from './protocol.js';
 
 const HOME = '/opt/faults';
 /** A batch is one `docker exec`: small, so that nodes share the work and a time limit is kept. */
-const BATCH = 5;
+const BATCH = 3;
 const BATCH_MS = 30 * 60_000;
 
 /** Commands that are broken off, by the state from which they start. */
