@@ -107,7 +107,7 @@ const realDisks = (): Mishap[] =>
       from: 'old',
       fault: {
         before: ownDisk(place, roomOf(kib)),
-        after: `mount -o remount,size=600m ${DISK}`,
+        after: `mount -o remount,size=600m ${DISK}${place === '/var/lib/rpm' ? `; rm -f ${DISK}/__db.*` : ''}`,
         standing: true,
       },
     })),
@@ -166,7 +166,9 @@ async function failingCalls(stage: Stage, options: Options): Promise<Mishap[]> {
 }
 
 export async function diskGroup(stage: Stage, options: Options): Promise<GroupResult> {
-  const real = [...realDisks(), ...filledDisks()];
+  const all = [...realDisks(), ...filledDisks()];
+  // A full rpmdb kills rpm with its locks held, and each rpm after it waits for a minute: too long for a sample.
+  const real = options.long ? all : all.filter(({ id }) => !id.startsWith('/var/lib/rpm full'));
   const below = randomFrom(options.seed + 5);
   const some = options.long
     ? real
