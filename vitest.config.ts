@@ -1,7 +1,12 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Tests that need root, Docker and the lab's images. */
-const LAB = ['test/lab/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/**/*.{docker,node}.test.ts'];
+const LAB = [
+  'test/lab/**/*.test.ts',
+  'test/e2e/**/*.test.ts',
+  'test/faults/**/*.test.ts',
+  'test/**/*.{docker,node}.test.ts',
+];
 
 export default defineConfig({
   test: {

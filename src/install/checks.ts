@@ -62,8 +62,11 @@ async function ask(host: Host, check: Check): Promise<Answer> {
   }
 }
 
-/** A service that dies at once is "active" for a moment each time systemd restarts it (RestartSec=1). */
-const STEADY_MS = 2500;
+/**
+ * A service that dies is "active" for a while each time systemd restarts it: at once where it cannot start,
+ * some seconds later where it gives up on something that it waits for.
+ */
+const STEADY_MS = 6000;
 
 async function unitProblem(host: Host, unit: string): Promise<string | undefined> {
   const shown = await host.run([

@@ -51,9 +51,15 @@ function watchedOf({ services, status }: Configuration): Watched {
   };
 }
 
+/** As an unbroken run would have found it: without what unfinished runs had put in by then. */
+function countBefore({ facts, unsettled }: CommitInput): number {
+  const there = new Set(facts.installed.map(formatNevra));
+  return facts.installed.length - unsettled.packageChanges.added.filter((nevra) => there.has(nevra)).length;
+}
+
 /** Writes how to go back, raises the sequence floor, then the receipt: from here on this bundle is what is installed. */
 export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
-  const { verified, contents, plan, facts, applied, receipt } = input;
+  const { verified, contents, plan, applied, receipt } = input;
   const rebuilt = new Set(
     plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])),
   );
@@ -80,7 +86,7 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     rpms: {
       absent: plan.leftOut.map((rpm) => formatNevra(rpm.nevra)),
       pending: plan.steps.flatMap((step) => (step.kind === 'erase' ? step.packages : [])),
-      before: sameBundle?.before ?? facts.installed.length,
+      before: sameBundle?.before ?? countBefore(input),
       after: (await installedPackages(host)).length,
       installed: [
         ...new Set([

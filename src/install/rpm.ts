@@ -13,15 +13,18 @@ import { describeOccupant, rpmLockHolder, startedBy, yumAtWork } from './rpm-loc
 /** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
 export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
 
+/** A list takes a second; on the locks of an rpm that died (full disk, kill), it waits for good. */
+const QUERY_MS = 60_000;
+
 /** @throws BundleError exit 5 when rpm is missing or its database cannot be read */
 export async function installedPackages(host: Host): Promise<Nevra[]> {
-  const result = await host.run(['rpm', '-qa', '--queryformat', RPM_QUERY]);
+  const result = await host.run(['rpm', '-qa', '--queryformat', RPM_QUERY], { timeoutMs: QUERY_MS });
   if (result.exitCode !== 0)
     throw refusedError({
       code: 'RPMDB_UNREADABLE',
       message: `rpm -qa ${outcome(result)}`,
       details: lastLines(result),
-      hint: 'airbundle installs on systems with rpm (CentOS 7). If the database is damaged: rpm --rebuilddb',
+      hint: 'airbundle installs on systems with rpm (CentOS 7). If it does not answer and no rpm or yum runs, one that died holds its locks: rm -f /var/lib/rpm/__db.*. If the database is damaged: rpm --rebuilddb',
     });
   const problems = databaseProblems(result.stderr);
   if (problems.length > 0) throw damaged('rpm cannot read all of its database', problems);

@@ -76,7 +76,7 @@ export function parseUstarHeader(
   const path = block.toString('latin1', 0, 100).replace(/\0+$/, '');
   const mode = parseInt(block.toString('latin1', 100, 107), 8);
   const sizeBytes = parseInt(block.toString('latin1', 124, 135), 8);
-  if (!Number.isSafeInteger(mode) || !Number.isSafeInteger(sizeBytes) || !/^[\x21-\x7e]{1,100}$/.test(path))
-    return undefined;
+  const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+  if (!isCount(mode) || !isCount(sizeBytes) || !/^[\x21-\x7e]{1,100}$/.test(path)) return undefined;
   return ustarHeader({ path, mode, sizeBytes }).equals(block) ? { path, mode, sizeBytes } : undefined;
 }

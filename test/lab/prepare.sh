@@ -24,6 +24,7 @@ missing_packages() {
   done <<'LIST'
 dockerd docker.io
 debootstrap debootstrap
+gcc gcc
 git git
 gpg gnupg
 openssl openssl

@@ -92,6 +92,12 @@ describe('a ustar header', () => {
     }
   });
 
+  it('takes a header whose size has a sign for no header of ours', () => {
+    const block = ustarHeader({ path: 'a', mode: 0o644, sizeBytes: 0 });
+    block.write('-0000000001', 124, 'latin1');
+    expect(parseUstarHeader(block)).toBeUndefined();
+  });
+
   it('ends an archive with two blocks, filled up to a record', () => {
     fc.assert(
       fc.property(fc.nat(1000), (blocks) => {

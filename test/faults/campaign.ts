@@ -1,0 +1,88 @@
+import { archiveGroup, bitGroup, sampledGroup, sizeGroup } from './damage.js';
+import { killGroup, momentGroup, pairGroup } from './kills.js';
+import { clockGroup, diskGroup, raceGroup, stepGroup } from './mishaps.js';
+import type { Options } from './options.js';
+import { propertyGroup } from './properties.js';
+import type { Stage } from './stage.js';
+import { raise } from './stage.js';
+import type { GroupResult } from './tally.js';
+
+/** A part of the campaign; those on a node share the miniature's nodes. */
+type OnNode = (stage: Stage, options: Options) => Promise<GroupResult>;
+
+/** The short ones first: what time they leave is the others'. */
+const ON_NODE: Readonly<Record<string, OnNode>> = {
+  steps: stepGroup,
+  clock: clockGroup,
+  racers: raceGroup,
+  disks: diskGroup,
+  moments: momentGroup,
+  'kills-next': (stage, options) => killGroup(stage, 'old', options),
+  kills: (stage, options) => killGroup(stage, 'fresh', options),
+  pairs: pairGroup,
+};
+
+/** Shares of a limited time; 1 where nothing is said. */
+const WEIGHTS: Readonly<Record<string, number>> = {
+  disks: 2,
+  'kills-next': 2,
+  kills: 4,
+  pairs: 4,
+  bits: 2,
+  properties: 3,
+};
+
+/** These need no node. */
+const IN_PROCESS: Readonly<Record<string, (options: Options) => Promise<GroupResult>>> = {
+  bits: bitGroup,
+  sampled: sampledGroup,
+  archives: archiveGroup,
+  sizes: sizeGroup,
+  properties: propertyGroup,
+};
+
+export const GROUPS: readonly string[] = [...Object.keys(ON_NODE), ...Object.keys(IN_PROCESS)];
+
+export interface Campaign {
+  readonly long: boolean;
+  readonly seed: number;
+  readonly groups: readonly string[];
+  readonly nodes: number;
+  /** When to begin no further case, in performance.now(). */
+  readonly deadline: number;
+  readonly onGroup: (result: GroupResult) => void;
+}
+
+export async function campaign(given: Campaign): Promise<GroupResult[]> {
+  const results: GroupResult[] = [];
+  /** One group after the other, each with its share of what time is left. */
+  const chain = async (
+    names: readonly string[],
+    run: (name: string, options: Options) => Promise<GroupResult> | undefined,
+  ): Promise<void> => {
+    const weightOf = (name: string): number => WEIGHTS[name] ?? 1;
+    for (const [index, name] of names.entries()) {
+      const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
+      const left = given.deadline - performance.now();
+      const deadline = performance.now() + (left * weightOf(name)) / waiting;
+      const ended = await run(name, { long: given.long, seed: given.seed, deadline });
+      if (ended === undefined) continue;
+      const result = { ...ended, name };
+      results.push(result);
+      given.onGroup(result);
+    }
+  };
+  const wanted = (all: Readonly<Record<string, unknown>>): string[] =>
+    Object.keys(all).filter((name) => given.groups.includes(name));
+  const onNode = wanted(ON_NODE);
+  const stage = onNode.length > 0 ? await raise(given.nodes) : undefined;
+  try {
+    await Promise.all([
+      chain(onNode, (name, options) => (stage === undefined ? undefined : ON_NODE[name]?.(stage, options))),
+      chain(wanted(IN_PROCESS), (name, options) => IN_PROCESS[name]?.(options)),
+    ]);
+  } finally {
+    await stage?.down();
+  }
+  return results;
+}

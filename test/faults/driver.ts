@@ -1,0 +1,356 @@
+/*
+ * Runs on a node, by the Node 16 that the test has put there: brings the node into a known state, breaks a
+ * command as asked, types it again, and says what the node looks like. Nothing here knows how the product
+ * works inside: commands, files, exit codes.
+ *   driver.cjs keep NAME      remembers the node as it is
+ *   driver.cjs digest         prints the digest of the node's state
+ *   driver.cjs run            cases on stdin (one JSON array), one CaseResult a line
+ */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { connect } from 'node:net';
+import type { Attempt, Case, CaseResult, Fault } from './protocol.js';
+
+const HOME = '/opt/faults';
+const KEPT = `${HOME}/kept`;
+const FAULT = `${HOME}/fault`;
+const FIRED = `${HOME}/fired`;
+const RPMDB = '/var/lib/rpm';
+const SERVICE = 'mini.service';
+const SOCKET = '/run/mini.sock';
+const NOT_OURS = new Set([HOME, '/etc/mtab', '/etc/resolv.conf', '/etc/hosts', '/etc/hostname']);
+const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', '/var/lib/mini', '/var/lib/mini-data'];
+const COMMAND_MS = 90_000;
+const RPM = '/usr/bin/rpm';
+
+type State = Map<string, string>;
+
+const hashes = new Map<string, string>();
+
+function hashOf(path: string, facts: fs.BigIntStats): string {
+  const key = [facts.dev, facts.ino, facts.size, facts.mtimeNs, facts.ctimeNs].join(':');
+  const known = hashes.get(key);
+  if (known !== undefined) return known;
+  const hash = createHash('sha256').update(contentOf(path)).digest('hex');
+  hashes.set(key, hash);
+  return hash;
+}
+
+/** What is different in every run by its nature is left out: times and run ids of receipts, the day in /etc/shadow. */
+function contentOf(path: string): Buffer | string {
+  const bytes = fs.readFileSync(path);
+  if (/^\/var\/lib\/airbundle\/(?:receipt\.json|backup\/[^/]+\/undo\.json)$/.test(path))
+    return withoutRun(bytes.toString('utf8'));
+  if (/^\/etc\/shadow-?$/.test(path)) return bytes.toString('utf8').replace(/^([^:]*:[^:]*):\d*/gm, '$1:');
+  return bytes;
+}
+
+function withoutRun(text: string): string {
+  return text
+    .replace(/\b\d{8}T\d{6}Z-\d+\b/g, 'RUN')
+    .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME');
+}
+
+function walk(path: string, state: State): void {
+  if (NOT_OURS.has(path)) return;
+  const facts = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  if (facts === undefined) return;
+  const owner = `${(Number(facts.mode) & 0o7777).toString(8)} ${String(facts.uid)}:${String(facts.gid)}`;
+  if (facts.isSymbolicLink()) state.set(path, `link ${owner} ${fs.readlinkSync(path)}`);
+  else if (facts.isDirectory()) {
+    state.set(path, `directory ${owner}`);
+    for (const name of fs.readdirSync(path).sort()) walk(`${path}/${name}`, state);
+  } else if (facts.isFile()) state.set(path, `file ${owner} ${hashOf(path, facts)}`);
+  else state.set(path, `special ${owner}`);
+}
+
+function files(): State {
+  const state: State = new Map();
+  for (const root of ROOTS) walk(root, state);
+  return state;
+}
+
+/** Journals, logs and audit records tell of each run, and backups are named by it: they are no part of the state. */
+function withoutHistory(state: State): State {
+  const kept: State = new Map();
+  for (const [path, entry] of state) {
+    if (/^\/var\/lib\/airbundle\/(?:journal\.ndjson|receipts|\.journal)/.test(path)) continue;
+    const backup = /^\/var\/lib\/airbundle\/backup\/([^/]+)(\/.*)?$/.exec(path);
+    if (backup === null) kept.set(path, entry);
+    else if (backup[2] !== undefined && entry.startsWith('file'))
+      kept.set(`/var/lib/airbundle/backup/RUN${backup[2]} ${entry}`, 'kept');
+  }
+  return kept;
+}
+
+const output = (file: string, args: readonly string[]): string =>
+  spawnSync(file, args, { encoding: 'utf8', env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' } })
+    .stdout;
+
+function ask(): Promise<string> {
+  return new Promise((resolve) => {
+    const client = connect(SOCKET);
+    let text = '';
+    client.setTimeout(1000, () => client.destroy());
+    client.on('error', () => undefined);
+    client.on('data', (piece) => (text += piece.toString('utf8')));
+    client.on('close', () => {
+      resolve(text.trim() === '' ? '-' : text.trim());
+    });
+  });
+}
+
+async function lookAround(): Promise<State> {
+  const state = withoutHistory(files());
+  const packages = output('rpm', [
+    '-qa',
+    '--qf',
+    '%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\\n',
+  ]).split('\n');
+  for (const nevra of packages.filter(Boolean).sort())
+    state.set(`rpm ${nevra}`, `${(Number(state.get(`rpm ${nevra}`)) || 0) + 1}`);
+  const ours = packages.filter((name) => name.startsWith('mini-')).map((name) => name.replace(/-0:.*/, ''));
+  state.set('rpm -V', ours.length === 0 ? '' : output('rpm', ['-V', ...new Set(ours)]));
+  const shown = output('systemctl', ['show', '-p', 'ActiveState,SubState,UnitFileState,LoadState', SERVICE]);
+  state.set(`unit ${SERVICE}`, shown.trim().split('\n').sort().join(' '));
+  state.set('answer', await ask());
+  return state;
+}
+
+const digestOf = (state: State): string =>
+  createHash('sha256')
+    .update(
+      [...state]
+        .map(([path, entry]) => `${path}\t${entry}\n`)
+        .sort()
+        .join(''),
+    )
+    .digest('hex');
+
+function differences(before: State, after: State): string[] {
+  const found: string[] = [];
+  for (const [path, entry] of before)
+    if (after.get(path) !== entry)
+      found.push(after.has(path) ? `~ ${path}: ${entry} → ${after.get(path) ?? ''}` : `- ${path}`);
+  for (const path of after.keys()) if (!before.has(path)) found.push(`+ ${path}`);
+  return found.sort();
+}
+
+const readState = (name: string, which: 'files' | 'state'): State =>
+  new Map(JSON.parse(fs.readFileSync(`${KEPT}/${name}/${which}.json`, 'utf8')) as [string, string][]);
+
+async function keep(name: string): Promise<string> {
+  const folder = `${KEPT}/${name}`;
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  const copied = [...ROOTS, RPMDB].filter(
+    (path) => fs.existsSync(path) && path !== '/opt' && path !== '/usr',
+  );
+  // Of /usr, only where something of ours may ever be changed: the rest is compared, and never restored.
+  for (const path of [
+    ...copied,
+    '/usr/local',
+    '/usr/sbin',
+    '/usr/libexec',
+    '/usr/share/mini-lib',
+    '/usr/bin/rpm',
+  ])
+    if (fs.existsSync(path))
+      execFileSync('sh', [
+        '-c',
+        `mkdir -p "${folder}/root$(dirname "${path}")" && cp -a "${path}" "${folder}/root${path}"`,
+      ]);
+  const state = await lookAround();
+  fs.writeFileSync(`${folder}/files.json`, JSON.stringify([...files()]));
+  fs.writeFileSync(`${folder}/state.json`, JSON.stringify([...state]));
+  return digestOf(state);
+}
+
+function endLeftovers(): void {
+  for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replace(/\0/g, ' ');
+      const uid = Number(/^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '0');
+      const isOurs =
+        /installer\.cjs|install\.sh|^rpm |rpm\.real|rpm-tmp|airbundle\.lock|race\.js|^\S+tar -x/.test(words);
+      if (Number(pid) !== process.pid && (isOurs || (uid >= 47_000 && uid < 48_000)))
+        process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+/** Puts the node into a state that was kept. @throws Error where that was not possible: such a case proves nothing */
+async function reset(name: string): Promise<void> {
+  const root = `${KEPT}/${name}/root`;
+  const wanted = readState(name, 'files');
+  fs.rmSync(FAULT, { force: true });
+  shell(
+    `for place in /etc /usr/local /var/lib/airbundle ${RPMDB} ${HOME}/disk; do while mountpoint -q $place; do umount $place || exit 1; done; done`,
+  );
+  shell(`rm -f ${HOME}/mood ${HOME}/build-* ${HOME}/mini-*; : >${HOME}/races; chmod 666 ${HOME}/races`);
+  endLeftovers();
+  spawnSync('systemctl', ['stop', SERVICE]);
+  const now = files();
+  for (const path of [...now.keys()].reverse())
+    if (!wanted.has(path)) fs.rmSync(path, { recursive: true, force: true });
+  for (const [path, entry] of wanted) {
+    if (now.get(path) === entry) continue;
+    if (entry.startsWith('directory')) {
+      fs.mkdirSync(path, { recursive: true });
+      execFileSync('sh', [
+        '-c',
+        `chown --reference="${root}${path}" "${path}"; chmod --reference="${root}${path}" "${path}"`,
+      ]);
+    } else
+      execFileSync('sh', [
+        '-c',
+        `mkdir -p "$(dirname "${path}")"; rm -rf "${path}"; cp -a "${root}${path}" "${path}"`,
+      ]);
+  }
+  execFileSync('sh', [
+    '-c',
+    `rm -rf ${RPMDB} /var/log/airbundle && cp -a ${root}${RPMDB} ${RPMDB}; rm -f ${SOCKET}`,
+  ]);
+  spawnSync('systemctl', ['daemon-reload']);
+  spawnSync('systemctl', ['reset-failed', SERVICE]);
+  if ((readState(name, 'state').get('answer') ?? '-') !== '-') {
+    spawnSync('systemctl', ['start', SERVICE]);
+    for (let round = 0; round < 100 && (await ask()) === '-'; round += 1) await pause(50);
+  }
+  const left = differences(readState(name, 'state'), await lookAround());
+  if (left.length > 0)
+    throw new Error(`the node could not be brought back to "${name}": ${left.slice(0, 5).join('; ')}`);
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const shell = (text: string | undefined): void => {
+  if (text !== undefined) execFileSync('sh', ['-c', text], { stdio: ['ignore', 'ignore', 'inherit'] });
+};
+
+function arm(fault: Fault): void {
+  fs.rmSync(FIRED, { force: true });
+  const lines = ['export UV_THREADPOOL_SIZE=1'];
+  const variables = Object.entries(fault.shim ?? {}).map(([name, value]) => `export ${name}='${value}'`);
+  if (fault.shim !== undefined) variables.push(`export FAULT_FIRED=${FIRED} LD_PRELOAD=${HOME}/shim.so`);
+  if (fault.inRpm === true) {
+    fs.renameSync(RPM, `${RPM}.real`);
+    fs.writeFileSync(
+      RPM,
+      `#!/bin/sh\ncase "$*" in *--force*) ${variables.join('; ')} ;; esac\nexec ${RPM}.real "$@"\n`,
+      { mode: 0o755 },
+    );
+  } else lines.push(...variables);
+  fs.writeFileSync(FAULT, `${lines.join('\n')}\n`);
+}
+
+function disarm(fault: Fault): void {
+  if (fs.existsSync(`${RPM}.real`)) fs.renameSync(`${RPM}.real`, RPM);
+  fs.rmSync(FAULT, { force: true });
+  shell(fault.after);
+}
+
+async function attempt(command: string, fault: Fault, watched: boolean): Promise<Attempt> {
+  const startMs = Date.now();
+  const child = spawn('setsid', ['-w', 'sh', '-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (piece: Buffer) => (said += piece.toString('utf8')));
+  const run = { ended: false, timedOut: false, struck: false };
+  const exit = new Promise<number | null>((resolve) => {
+    child.on('exit', (code) => {
+      run.ended = true;
+      resolve(code);
+    });
+  });
+  const limit = setTimeout(() => {
+    run.timedOut = true;
+    endLeftovers();
+  }, COMMAND_MS);
+  const killer =
+    fault.killAfterMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          run.struck = !run.ended;
+          endLeftovers();
+        }, fault.killAfterMs);
+  const answers: string[] = [];
+  const watch = async (): Promise<void> => {
+    while (watched && !run.ended) {
+      const answer = await ask();
+      if (answers[answers.length - 1] !== answer) answers.push(answer);
+      await pause(40);
+    }
+  };
+  const during = async (): Promise<void> => {
+    while (fault.during !== undefined && !run.ended && !run.struck) {
+      run.struck = spawnSync('sh', ['-c', fault.during]).status === 0;
+      await pause(20);
+    }
+  };
+  const [code] = await Promise.all([exit, watch(), during()]);
+  clearTimeout(limit);
+  if (killer !== undefined) clearTimeout(killer);
+  if (fault.everything === true) endLeftovers();
+  const fired = fs.existsSync(FIRED)
+    ? fs.readFileSync(FIRED, 'utf8').trim()
+    : run.struck || (fault.standing === true && code !== 0)
+      ? (fault.during ?? fault.before ?? `after ${String(fault.killAfterMs)} ms`)
+      : undefined;
+  return {
+    exit: run.timedOut ? -1 : code,
+    fired,
+    said: said.slice(-20_000),
+    ms: Date.now() - startMs,
+    ...(watched ? { answers } : {}),
+  };
+}
+
+async function runCase(given: Case): Promise<CaseResult> {
+  await reset(given.from);
+  const start = readState(given.from, 'state');
+  const attempts: Attempt[] = [];
+  for (const fault of given.faults) {
+    shell(fault.before);
+    arm(fault);
+    try {
+      const made = await attempt(given.command, fault, given.compare === true);
+      disarm(fault);
+      attempts.push(
+        given.compare === true ? { ...made, changed: differences(start, await lookAround()) } : made,
+      );
+    } finally {
+      if (fs.existsSync(FAULT)) disarm(fault);
+    }
+  }
+  fs.writeFileSync(FAULT, 'export UV_THREADPOOL_SIZE=1\n');
+  fs.rmSync(FIRED, { force: true });
+  const last = await attempt(given.command, {}, false);
+  fs.rmSync(FAULT, { force: true });
+  const state = await lookAround();
+  const wanted = fs.existsSync(`${KEPT}/${given.from}-end`) ? readState(`${given.from}-end`, 'state') : state;
+  return { id: given.id, attempts, last, digest: digestOf(state), differs: differences(wanted, state) };
+}
+
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+async function main(): Promise<void> {
+  const [word, name = ''] = process.argv.slice(2);
+  if (word === 'keep') say(await keep(name));
+  else if (word === 'digest') say(digestOf(await lookAround()));
+  else if (word === 'reset') await reset(name);
+  else
+    for (const one of JSON.parse(fs.readFileSync(0, 'utf8')) as Case[]) {
+      const result = await runCase(one).catch((error: unknown): CaseResult => {
+        const none: Attempt = { exit: null, fired: undefined, said: '', ms: 0 };
+        return { id: one.id, attempts: [], last: none, digest: '', differs: [], error: String(error) };
+      });
+      say(JSON.stringify(result));
+    }
+}
+
+void main();

@@ -1,0 +1,7 @@
+export interface Options {
+  /** Exhaustive; otherwise a sample that fits into `npm test`. */
+  readonly long: boolean;
+  readonly seed: number;
+  /** When to begin no further case, in performance.now(). */
+  readonly deadline: number;
+}

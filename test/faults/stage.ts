@@ -1,0 +1,213 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { build } from 'esbuild';
+import type { Packer } from '../e2e/install-lab.js';
+import { DESK, packer } from '../e2e/install-lab.js';
+import type { MadeBundle } from '../install/bundle.js';
+import { node16 } from '../lab/backend-image.js';
+import type { Lab } from '../lab/machines.js';
+import { startLab } from '../lab/machines.js';
+import type { Miniature } from './miniature.js';
+import { ANSWER, miniature, SITE } from './miniature.js';
+import type { Case, CaseResult } from './protocol.js';
+
+const HOME = '/opt/faults';
+/** A batch is one `docker exec`: small, so that nodes share the work and a time limit is kept. */
+const BATCH = 3;
+const BATCH_MS = 30 * 60_000;
+
+/** Commands that are broken off, by the state from which they start. */
+export interface Commands {
+  /** The first installation, of the new bundle, on a node that has something else in the place of one file. */
+  readonly fresh: string;
+  /** From the old bundle, which is running, to the new one. */
+  readonly old: string;
+}
+
+export interface Stage {
+  readonly lab: Lab;
+  readonly nodes: readonly string[];
+  readonly bundles: Miniature;
+  readonly commands: Commands;
+  readonly pack: Packer;
+  /** @param deadline when to hand out no further case, in performance.now() */
+  run(
+    cases: readonly Case[],
+    deadline: number,
+    onResult: (result: CaseResult, given: Case) => void,
+  ): Promise<void>;
+  /** The calls of an unbroken run, as shim.c counts them: "write /path". */
+  calls(from: keyof Commands, variables?: Readonly<Record<string, string>>): Promise<string[]>;
+  readonly sh: (node: string, text: string) => Promise<string>;
+  down(): Promise<void>;
+}
+
+/** Nodes with the miniature's bundles on a medium, each brought to the states from which cases start. */
+export async function raise(count: number): Promise<Stage> {
+  const pack = await packer();
+  const made: { lab?: Lab } = {};
+  try {
+    const bundles = await miniature(pack);
+    const tools = await makeTools(pack.work);
+    const nodes = Array.from({ length: count }, (_, index) => `mini${String(index + 1)}`);
+    const lab = (made.lab = await startLab({ nodes }));
+    const stage = stageOf(lab, nodes, pack, bundles);
+    await Promise.all(nodes.map((node) => furnish(stage, node, tools)));
+    return stage;
+  } catch (error) {
+    await made.lab?.down();
+    pack.remove();
+    throw error;
+  }
+}
+
+interface Tools {
+  readonly driver: string;
+  readonly shim: string;
+  readonly node: string;
+}
+
+async function makeTools(work: string): Promise<Tools> {
+  const folder = path.join(work, 'tools');
+  mkdirSync(folder);
+  const shim = path.join(folder, 'shim.so');
+  execFileSync('gcc', [
+    ...['-shared', '-fPIC', '-O1', '-nostdlib', '-ffreestanding', '-fno-stack-protector', '-Wall', '-Werror'],
+    ...['-o', shim, new URL('./shim.c', import.meta.url).pathname],
+  ]);
+  const driver = path.join(folder, 'driver.cjs');
+  await build({
+    entryPoints: [new URL('./driver.ts', import.meta.url).pathname],
+    outfile: driver,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node16',
+    logLevel: 'error',
+  });
+  return { driver, shim, node: await node16() };
+}
+
+function commandsOf({ old, new: next }: Miniature, key: string): Commands & { first: string } {
+  const site = `--site ${DESK}/site.yaml --node lb1 -y`;
+  return {
+    first: `cd /media/usb/${old.stem} && sh install.sh --key ${DESK}/key.pem --fingerprint ${key} ${site}`,
+    fresh: `cd /media/usb/${next.stem} && sh install.sh --key ${DESK}/key.pem --fingerprint ${key} ${site}`,
+    old: `cd /media/usb/${next.stem} && sh install.sh ${site}`,
+  };
+}
+
+function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Miniature): Stage {
+  const sh = async (node: string, text: string): Promise<string> => {
+    const done = await lab.exec(node, ['sh', '-c', text]);
+    if (done.exitCode !== 0)
+      throw new Error(`${node}: exit ${String(done.exitCode)}: ${text}\n${done.stdout}\n${done.stderr}`);
+    return done.stdout;
+  };
+  const commands = commandsOf(bundles, pack.key.fingerprint);
+  const batch = async (node: string, cases: readonly Case[]): Promise<CaseResult[]> => {
+    const done = await lab.exec(node, [`${HOME}/node`, `${HOME}/driver.cjs`, 'run'], {
+      input: JSON.stringify(cases),
+      timeoutMs: BATCH_MS,
+    });
+    const results = done.stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as CaseResult);
+    if (results.length !== cases.length)
+      throw new Error(
+        `the driver on ${node} answered ${String(results.length)} of ${String(cases.length)} cases\n${done.stderr}`,
+      );
+    return results;
+  };
+  return {
+    lab,
+    nodes,
+    bundles,
+    commands,
+    pack,
+    sh,
+    async run(cases, deadline, onResult) {
+      const waiting = [...cases];
+      const work = async (node: string): Promise<void> => {
+        while (waiting.length > 0 && performance.now() < deadline) {
+          const mine = waiting.splice(
+            0,
+            Math.max(1, Math.min(BATCH, Math.ceil(waiting.length / nodes.length))),
+          );
+          for (const [index, result] of (await batch(node, mine)).entries()) {
+            const given = mine[index];
+            if (given !== undefined) onResult(result, given);
+          }
+        }
+      };
+      await Promise.all(nodes.map(work));
+    },
+    async calls(from, variables = {}) {
+      const [node = ''] = nodes;
+      const log = `${HOME}/calls`;
+      await sh(node, `rm -f ${log}`);
+      const [result] = await batch(node, [
+        {
+          id: 'count',
+          from,
+          command: commands[from],
+          faults: [{ shim: { FAULT_LOG: log, ...variables }, standing: true }],
+        },
+      ]);
+      const lines = (await sh(node, `touch ${log}; cat ${log}`)).split('\n').filter(Boolean);
+      if (result?.attempts[0]?.exit !== 0)
+        throw new Error(`the unbroken run could not be counted: ${JSON.stringify(result)}`);
+      // Threads and forks may write their line in another order than they were counted in.
+      return lines
+        .map((line) => /^(\d+) (.*)$/.exec(line))
+        .sort((one, other) => Number(one?.[1]) - Number(other?.[1]))
+        .map((line) => line?.[2] ?? '');
+    },
+    async down() {
+      await lab.down();
+      pack.remove();
+    },
+  };
+}
+
+async function furnish(stage: Stage, node: string, tools: Tools): Promise<void> {
+  const { lab, sh, bundles, pack } = stage;
+  const folder = (bundle: MadeBundle): Promise<void> => lab.copyIn(node, bundle.folder, '/media/usb');
+  await sh(node, `mkdir -p ${HOME} /media/usb ${DESK}; chmod 755 ${HOME}; chmod 700 /media/usb ${DESK}`);
+  await lab.copyIn(node, tools.node, `${HOME}/node`);
+  await lab.copyIn(node, tools.driver, `${HOME}/driver.cjs`);
+  await lab.copyIn(node, tools.shim, `${HOME}/shim.so`);
+  await lab.copyIn(node, new URL('./mini/race.js', import.meta.url).pathname, `${HOME}/race.js`);
+  await folder(bundles.old);
+  await folder(bundles.new);
+  await sh(
+    node,
+    `chmod 755 ${HOME}/*; chown root:root ${HOME}/*; cat >${DESK}/key.pem <<'EOT'\n${pack.key.pem}EOT`,
+  );
+  await sh(node, `cat >${DESK}/site.yaml <<'EOT'\n${SITE}EOT`);
+  // Somebody else's file, in a place that the bundle wants.
+  await sh(
+    node,
+    'mkdir -p /usr/local/share/mini /usr/local/bin; echo by hand >/usr/local/share/mini/version; chmod 640 /usr/local/share/mini/version; chown 5:6 /usr/local/share/mini/version',
+  );
+  const driver = (words: string): Promise<string> => sh(node, `${HOME}/node ${HOME}/driver.cjs ${words}`);
+  const commands = commandsOf(bundles, pack.key.fingerprint);
+  await driver('keep fresh');
+  await sh(node, commands.fresh);
+  await settled(stage, node, ANSWER.new);
+  await driver('keep fresh-end');
+  await driver('reset fresh');
+  await sh(node, commands.first);
+  await settled(stage, node, ANSWER.old);
+  await driver('keep old');
+  await sh(node, commands.old);
+  await settled(stage, node, ANSWER.new);
+  await driver('keep old-end');
+}
+
+async function settled({ sh }: Stage, node: string, answer: string): Promise<void> {
+  const said = (await sh(node, '/usr/local/bin/mini ask')).trim();
+  if (said !== answer) throw new Error(`${node}: the miniature says "${said}", not "${answer}"`);
+}
