@@ -42,14 +42,17 @@ export function trackChanges(
   const kept = new Map(before.displaced.map((entry) => [entry.path, entry]));
   const made = [...before.made];
 
-  const remember = async (paths: readonly string[]): Promise<void> => {
-    for (const path of paths) {
-      made.push(path);
-      await journal.record({ event: 'made', path });
-    }
+  /** Before they are made: a run that is killed in between must not leave a folder that nobody knows of. */
+  const announceMissing = async (path: string): Promise<void> => {
+    if ((await host.lstat(path)) !== undefined) return;
+    await announceMissing(dirname(path));
+    if (made.includes(path)) return;
+    made.push(path);
+    await journal.record({ event: 'made', path });
   };
   const ensureDirectory = async (path: string): Promise<void> => {
-    await remember(await host.ensureDirectory(path));
+    await announceMissing(path);
+    await host.ensureDirectory(path);
   };
 
   return {
@@ -67,10 +70,9 @@ export function trackChanges(
       kept.set(path, entry);
     },
     async makeDirectory(path, options) {
-      const there = await host.lstat(path);
-      await ensureDirectory(dirname(path));
+      await announceMissing(path);
+      await host.ensureDirectory(dirname(path));
       await host.makeDirectory(path, options);
-      if (there === undefined) await remember([path]);
     },
     async restore() {
       const paths: string[] = [];

@@ -41,19 +41,9 @@ function hashOf(path: string, facts: fs.BigIntStats): string {
 function contentOf(path: string): Buffer | string {
   const bytes = fs.readFileSync(path);
   if (/^\/var\/lib\/airbundle\/(?:receipt\.json|backup\/[^/]+\/undo\.json)$/.test(path))
-    return withoutRun(withoutMade(bytes.toString('utf8')));
+    return withoutRun(bytes.toString('utf8'));
   if (/^\/etc\/shadow-?$/.test(path)) return bytes.toString('utf8').replace(/^([^:]*:[^:]*):\d*/gm, '$1:');
   return bytes;
-}
-
-/** The folders that a run made: not compared yet, see docs/fault-campaign.md. */
-function withoutMade(text: string): string {
-  try {
-    const { made: _made, ...rest } = JSON.parse(text) as Record<string, unknown>;
-    return JSON.stringify(rest);
-  } catch {
-    return text;
-  }
 }
 
 function withoutRun(text: string): string {

@@ -46,6 +46,20 @@ describe('taking back', () => {
     ).toEqual([true, false, false, true]);
   });
 
+  it('knows of a directory that a killed run may have made: it is announced before', async () => {
+    const host = rootedHost();
+    mkdirSync(path.join(host.root, '/usr'), { recursive: true });
+    const killed = { ...host, ensureDirectory: () => Promise.reject(new Error('killed')) };
+    const changes = trackChanges(killed, openJournal(host, 'r1'), 'r1');
+    await expect(changes.ensureDirectory('/usr/share/new')).rejects.toThrow('killed');
+    expect((await readUnsettled(host, null)).made).toEqual(['/usr/share', '/usr/share/new']);
+    const again = trackChanges(host, openJournal(host, 'r2'), 'r2', await readUnsettled(host, null));
+    await write(host, again, '/usr/share/new/file', 'new');
+    expect(again.all().made).toEqual(['/usr/share', '/usr/share/new']);
+    await again.restore();
+    expect([there(host, '/usr'), there(host, '/usr/share')]).toEqual([true, false]);
+  });
+
   it('restores a symbolic link, also a dangling one', async () => {
     const host = rootedHost();
     mkdirSync(path.join(host.root, '/usr/sbin'), { recursive: true });

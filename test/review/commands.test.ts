@@ -29,9 +29,10 @@ function nodeWith(pems: readonly string[] | undefined): ReadHost {
       if (names === undefined) throw Object.assign(new Error('EACCES'), { code: 'EACCES' });
       return names;
     },
-    read: async (path) => {
+    chunks: async function* (path, buffer) {
       const index = names?.indexOf(path.slice(target.trust.length + 1)) ?? -1;
-      return index < 0 ? host.read(path) : Buffer.from(pems?.[index] ?? '');
+      if (index < 0) yield* host.chunks(path, buffer);
+      else yield Buffer.from(pems?.[index] ?? '');
     },
   };
 }
