@@ -45,6 +45,7 @@ const MASKED: readonly (readonly [RegExp, string])[] = [
   [/\bprocess \d+, since \S+/g, 'process PID, since TIME'],
   [/\bSHA-256 is \S+, expected \S+/g, 'SHA-256 is SHA256, expected SHA256'],
   [/\b10\.213\.\d+\.\d+/g, 'ADDRESS'],
+  [/\b\d+ MiB free, \d+ MiB\b/g, 'N MiB free, N MiB'],
 ];
 
 /** Message and first evidence in one line, as the table shows it. */
@@ -672,7 +673,7 @@ describe('a good installation', () => {
       [
         'find /etc/airbundle /etc/hello.conf /usr/local /usr/libexec/airbundle /usr/sbin/airbundle /usr/sbin/bundle -printf "%p %y %m %u:%g %l\\n" | sort',
         'find /etc/airbundle /etc/hello.conf /usr/local /usr/libexec/airbundle /usr/sbin/airbundle -type f -exec sha256sum {} + | sort',
-        `find ${STATE} /var/log/airbundle -path '${STATE}/backup/*' -prune -o -printf "%p %y %m %u:%g\\n" | sort`,
+        `find ${STATE} /var/log/airbundle \\( -path '${STATE}/backup/*' -o -path '${STATE}/receipts/*' \\) -prune -o -printf "%p %y %m %u:%g\\n" | sort`,
         'rpm -qa | sort; getent passwd; ls -A /root',
       ].join('; '),
     );
