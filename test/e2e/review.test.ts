@@ -112,7 +112,7 @@ describe('the built programs', () => {
         const { stdout, exitCode } = await run(which, command, '--help');
         expect([exitCode, stdout]).toEqual([0, expect.stringContaining('Examples:')]);
       }
-    expect((await run('packager', 'sign', '--help')).stdout).toContain('Example:');
+    expect((await run('packager', 'sign', '--help')).stdout).toContain('Examples:');
   });
 
   it('end quietly when nobody reads on', async () => {
