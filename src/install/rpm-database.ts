@@ -2,6 +2,8 @@ import type { BundleError } from '../errors.js';
 import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
+import type { ProcHost } from './rpm-locks.js';
+import { rpmLockHolder, yumAtWork } from './rpm-locks.js';
 
 /**
  * The rpm database is whole: with a damaged one rpm leaves packages out of its answers and exits 0, and
@@ -9,13 +11,17 @@ import { lastLines, outcome } from '../host/process.js';
  * @param known how many packages it names
  * @throws BundleError exit 5 with advice
  */
-export async function requireSoundDatabase(host: Pick<Host, 'run'>, known: number): Promise<void> {
+export async function requireSoundDatabase(host: ProcHost & Pick<Host, 'run'>, known: number): Promise<void> {
   if (known === 0)
     throw damaged('the rpm database is empty: it does not even name rpm itself', [
       'a missing /var/lib/rpm or Packages file looks like this',
     ]);
+  // In the middle of somebody's transaction nothing can be said of it; the installation waits for that one to end.
+  const isBusy = async (): Promise<boolean> =>
+    ((await rpmLockHolder(host)) ?? (await yumAtWork(host))) !== undefined;
+  if (await isBusy()) return;
   const result = await host.run(['rpm', '--verifydb'], { timeoutMs: 10 * 60_000 });
-  if (result.exitCode === 0 && result.startError === undefined) return;
+  if ((result.exitCode === 0 && result.startError === undefined) || (await isBusy())) return;
   throw damaged(`rpm --verifydb ${outcome(result)}`, lastLines(result, 5));
 }
 

@@ -6,7 +6,7 @@ export interface Occupant {
   readonly command: string;
 }
 
-type ProcHost = Pick<Host, 'read' | 'list' | 'readlink'>;
+export type ProcHost = Pick<Host, 'read' | 'list' | 'readlink'>;
 
 const YUM_PID = '/var/run/yum.pid';
 

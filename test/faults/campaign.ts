@@ -48,13 +48,14 @@ export interface Campaign {
   readonly seed: number;
   readonly groups: readonly string[];
   readonly nodes: number;
-  /** When to begin no further case, in performance.now(). */
-  readonly deadline: number;
+  /** When to begin no further case, in milliseconds after the nodes are up. */
+  readonly budgetMs: number;
   readonly onGroup: (result: GroupResult) => void;
 }
 
 export async function campaign(given: Campaign): Promise<GroupResult[]> {
   const results: GroupResult[] = [];
+  let end = Infinity;
   /** One group after the other, each with its share of what time is left. */
   const chain = async (
     names: readonly string[],
@@ -63,7 +64,7 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
     const weightOf = (name: string): number => WEIGHTS[name] ?? 1;
     for (const [index, name] of names.entries()) {
       const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
-      const left = given.deadline - performance.now();
+      const left = end - performance.now();
       const deadline = performance.now() + (left * weightOf(name)) / waiting;
       const ended = await run(name, { long: given.long, seed: given.seed, deadline });
       if (ended === undefined) continue;
@@ -76,6 +77,7 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
     Object.keys(all).filter((name) => given.groups.includes(name));
   const onNode = wanted(ON_NODE);
   const stage = onNode.length > 0 ? await raise(given.nodes) : undefined;
+  end = performance.now() + given.budgetMs;
   try {
     await Promise.all([
       chain(onNode, (name, options) => (stage === undefined ? undefined : ON_NODE[name]?.(stage, options))),

@@ -48,7 +48,7 @@ const results = await campaign({
   seed,
   groups,
   nodes: Number(values.nodes),
-  deadline: values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000,
+  budgetMs: values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000,
   onGroup: show,
 });
 say(renderTable(results));

@@ -130,12 +130,14 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
     sh,
     async run(cases, deadline, onResult) {
       const waiting = [...cases];
+      // On a busy machine the time may be over before it began: a group without a case has shown nothing.
+      let begun = false;
       const work = async (node: string): Promise<void> => {
-        while (waiting.length > 0 && performance.now() < deadline) {
-          const mine = waiting.splice(
-            0,
-            Math.max(1, Math.min(BATCH, Math.ceil(waiting.length / nodes.length))),
-          );
+        while (waiting.length > 0 && (!begun || performance.now() < deadline)) {
+          const late = performance.now() >= deadline;
+          begun = true;
+          const share = Math.min(BATCH, Math.ceil(waiting.length / nodes.length));
+          const mine = waiting.splice(0, late ? 1 : Math.max(1, share));
           for (const [index, result] of (await batch(node, mine)).entries()) {
             const given = mine[index];
             if (given !== undefined) onResult(result, given);
