@@ -193,11 +193,15 @@ describe('a signed folder', () => {
     expect(changes).toHaveLength(56);
     // openssl reads 72 bytes of a signature, the longest there is, and never sees what lies behind: the signed
     // file is the same, and bundle verify refuses it all the same.
-    const unseen = (one: { file: File; what: string; verify: string }): boolean =>
-      one.file === 'signature' &&
-      originals.signature.length === 72 &&
-      one.what.endsWith(' behind it') &&
-      one.verify === 'BAD_SIGNATURE';
+    const unseen = (given: unknown): boolean => {
+      const one = given as { file: File; what: string; verify: string };
+      return (
+        one.file === 'signature' &&
+        originals.signature.length === 72 &&
+        one.what.endsWith(' behind it') &&
+        one.verify === 'BAD_SIGNATURE'
+      );
+    };
     expect((await notRefused(changes)).filter((one) => !unseen(one))).toEqual([]);
   });
 });
