@@ -27,6 +27,13 @@ export async function askPassphrase(question: string): Promise<string> {
   });
 }
 
+/** The same where no answer is an answer. */
+export async function askSecret(question: string): Promise<string | undefined> {
+  const typed = await answer(question, false);
+  process.stderr.write('\n');
+  return typed === '' ? undefined : typed;
+}
+
 /**
  * A passphrase that nobody sees, typed twice.
  * @throws BundleError exit 2

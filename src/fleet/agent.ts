@@ -15,6 +15,10 @@ export interface RemoteRunOptions {
 export interface UploadResult {
   /** The folder of the bundle on the node, absolute. */
   readonly folder: string;
+  /** The site file on the node, with the secrets beside it. */
+  readonly site: string;
+  /** The public key on the node, for a node that trusts none yet. */
+  readonly key: string;
   readonly sentBytes: number;
   readonly keptBytes: number;
 }

@@ -1,0 +1,250 @@
+import type { Duplex } from 'node:stream';
+import type { AnyAuthMethod, ClientChannel, ConnectConfig, Prompt, ServerHostKeyAlgorithm } from 'ssh2';
+import { Client } from 'ssh2';
+import type { BundleError } from '../errors.js';
+import { refusedError } from '../errors.js';
+import type { DialRequest, LoginAttempt, RemoteEnd, RemoteProcess, RemoteSession } from './remote.js';
+
+/** A dead peer is noticed after 15 s; ssh2 asks nothing unless it is told to. */
+const KEEPALIVE_MS = 5000;
+const KEEPALIVE_MISSES = 3;
+
+/** The fastest that both ends have comes first; both ends' processors have AES. */
+const CIPHERS: ConnectConfig['algorithms'] = {
+  cipher: [
+    'aes128-gcm@openssh.com',
+    'aes256-gcm@openssh.com',
+    'aes128-ctr',
+    'aes192-ctr',
+    'aes256-ctr',
+    'chacha20-poly1305@openssh.com',
+  ],
+};
+
+/**
+ * A connection over ssh2. The host key is judged first and synchronously: nothing of the login is sent before.
+ * @throws BundleError the judge's own; NODE_UNREACHABLE; LOGIN_REFUSED
+ */
+export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
+  const sock = await request.via?.forward(request.host, request.port);
+  const client = new Client();
+  const failure = new Promise<never>((_resolve, reject) => {
+    connecting(client, request, sock, reject);
+  });
+  const ready = new Promise<void>((resolve) => client.once('ready', resolve));
+  try {
+    await Promise.race([ready, failure]);
+  } catch (error) {
+    client.destroy();
+    throw error;
+  }
+  return sessionOf(client, request.where);
+}
+
+function connecting(
+  client: Client,
+  request: DialRequest,
+  sock: Duplex | undefined,
+  reject: (error: Error) => void,
+): void {
+  let refusal: BundleError | undefined;
+  const slow = setTimeout(() => {
+    reject(unreachable(request, `no answer within ${String(request.timeoutMs / 1000)} s`));
+  }, request.timeoutMs);
+  client.once('handshake', () => {
+    clearTimeout(slow);
+  });
+  client.once('close', () => {
+    clearTimeout(slow);
+    reject(refusal ?? unreachable(request, 'the connection was closed'));
+  });
+  // ssh2 may emit more than one; without a listener the second one would end the process.
+  client.on('error', (error: Error & { level?: string }) => {
+    clearTimeout(slow);
+    reject(refusal ?? failureOf(request, error));
+  });
+  const tried = new Set<string>();
+  client.connect({
+    ...(sock === undefined ? { host: request.host, port: request.port } : { sock }),
+    username: request.user,
+    keepaliveInterval: KEEPALIVE_MS,
+    keepaliveCountMax: KEEPALIVE_MISSES,
+    // A person may be typing a password; the far machine has its own limit.
+    readyTimeout: 0,
+    algorithms: {
+      ...CIPHERS,
+      serverHostKey: [...request.hostKeyAlgorithms] as ServerHostKeyAlgorithm[],
+    },
+    hostVerifier: (key: Buffer): boolean => {
+      refusal = request.judgeHostKey(key);
+      return refusal === undefined;
+    },
+    // Its type asks for a value at once; ssh2 takes undefined for "later" (client.js, tryNextAuth).
+    authHandler: (methods, _partial, next) => {
+      const left = (methods as readonly string[] | null) ?? [];
+      const give = next as (method: AnyAuthMethod | false) => void;
+      request.nextAttempt(left).then(
+        (attempt) => {
+          if (attempt !== undefined) tried.add(attempt.kind);
+          give(attempt === undefined ? false : methodOf(attempt, request.user, left));
+        },
+        (error: unknown) => {
+          refusal ??= error as BundleError;
+          give(false);
+        },
+      );
+    },
+  });
+}
+
+function methodOf(attempt: LoginAttempt, username: string, methods: readonly string[]): AnyAuthMethod {
+  switch (attempt.kind) {
+    case 'none':
+      return { type: 'none', username };
+    case 'agent':
+      return { type: 'agent', username, agent: attempt.socket };
+    case 'key':
+      return {
+        type: 'publickey',
+        username,
+        key: attempt.key,
+        ...(attempt.passphrase === undefined ? {} : { passphrase: attempt.passphrase }),
+      };
+    case 'password':
+      if (methods.includes('password')) return { type: 'password', username, password: attempt.password };
+      return { type: 'keyboard-interactive', username, prompt: answering(attempt.password) };
+  }
+}
+
+/** Only a question for something secret gets the password; others an empty answer. */
+function answering(password: string) {
+  return (
+    _name: string,
+    _instructions: string,
+    _language: string,
+    prompts: Prompt[],
+    finish: (answers: string[]) => void,
+  ): void => {
+    finish(prompts.map(({ echo }) => (echo === true ? '' : password)));
+  };
+}
+
+function sessionOf(client: Client, where: string): RemoteSession {
+  let isOpen = true;
+  client.on('close', () => {
+    isOpen = false;
+  });
+  // A connection that is reset later is told by each command that it carried.
+  client.on('error', () => {
+    isOpen = false;
+  });
+  return {
+    get isOpen() {
+      return isOpen;
+    },
+    exec: (command) =>
+      new Promise<RemoteProcess>((resolve, reject) => {
+        if (!isOpen) {
+          reject(lost(where));
+          return;
+        }
+        const closed = (): void => {
+          reject(lost(where));
+        };
+        client.once('close', closed);
+        client.exec(command, (error, channel) => {
+          client.off('close', closed);
+          if (error === undefined) resolve(processOf(channel, where));
+          else reject(isOpen ? refusedCommand(where, error) : lost(where, error));
+        });
+      }),
+    forward: (host, port) =>
+      new Promise<Duplex>((resolve, reject) => {
+        client.forwardOut('127.0.0.1', 0, host, port, (error, channel) => {
+          if (error === undefined) resolve(channel);
+          else reject(noTunnel(where, `${host}:${String(port)}`, error));
+        });
+      }),
+    close: () => {
+      isOpen = false;
+      client.end();
+    },
+  };
+}
+
+function processOf(channel: ClientChannel, where: string): RemoteProcess {
+  let end: RemoteEnd | undefined;
+  channel.on('exit', (code: number | null, signal?: string) => {
+    // A lost connection gives null and no signal: that is no end.
+    if (code !== null || signal !== undefined) end = { exitCode: code, signal };
+  });
+  // Without a listener, writing to a channel that is gone would end the process; `ended` tells it.
+  channel.on('error', () => undefined);
+  const ended = new Promise<RemoteEnd>((resolve, reject) => {
+    channel.on('close', () => {
+      if (end === undefined) reject(lost(where));
+      else resolve(end);
+    });
+  });
+  ended.catch(() => undefined);
+  return {
+    stdin: channel,
+    stdout: channel,
+    stderr: channel.stderr,
+    ended,
+    abandon: () => {
+      channel.close();
+    },
+  };
+}
+
+function failureOf(request: DialRequest, error: Error & { level?: string }): BundleError {
+  if (error.level !== 'client-authentication') return unreachable(request, error.message, error);
+  return refusedError({
+    code: 'LOGIN_REFUSED',
+    message: `the login as ${request.user} was refused`,
+    where: request.where,
+    hint: `Try it by hand: ssh -p ${String(request.port)} ${request.user}@${request.host}. What works there works here; a password is asked for only on a terminal.`,
+    cause: error,
+  });
+}
+
+function unreachable({ where, via }: DialRequest, reason: string, cause?: Error): BundleError {
+  return refusedError({
+    code: 'NODE_UNREACHABLE',
+    message: `no SSH connection: ${reason}`,
+    where,
+    hint: `Is the address right, does sshd run there, does a firewall stand between?${via === undefined ? '' : ' Its jump host answered.'}`,
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function noTunnel(where: string, to: string, cause: Error): BundleError {
+  return refusedError({
+    code: 'NODE_UNREACHABLE',
+    message: `the jump host did not connect to ${to}: ${cause.message}`,
+    where,
+    hint: 'Can it reach that address? Does its sshd_config say AllowTcpForwarding no?',
+    cause,
+  });
+}
+
+function refusedCommand(where: string, cause: Error): BundleError {
+  return refusedError({
+    code: 'COMMAND_NOT_STARTED',
+    message: `sshd started no command: ${cause.message}`,
+    where,
+    hint: 'Does this login have a shell there? See: getent passwd; ForceCommand in sshd_config.',
+    cause,
+  });
+}
+
+function lost(where: string, cause?: Error): BundleError {
+  return refusedError({
+    code: 'CONNECTION_LOST',
+    message: 'the connection was lost',
+    where,
+    hint: 'Run the same command again: it goes on where this one stopped.',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

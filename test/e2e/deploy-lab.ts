@@ -1,0 +1,102 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { build } from 'esbuild';
+import type { MadeBundle } from '../install/bundle.js';
+import { node16 } from '../lab/backend-image.js';
+import type { Outcome } from '../lab/docker.js';
+import type { Lab } from '../lab/machines.js';
+import { startLab } from '../lab/machines.js';
+import { ROOT } from '../lab/paths.js';
+import type { Packer } from './install-lab.js';
+import { packer } from './install-lab.js';
+
+/** The operator's folder on the jump host. */
+export const DESK = '/root/desk';
+export const JUMP = 'jump';
+
+export interface Fleet {
+  readonly lab: Lab;
+  readonly pack: Packer;
+  /** The machines of the site. */
+  readonly nodes: readonly string[];
+  /** On a machine, as root. */
+  sh(machine: string, text: string, timeoutMs?: number): Promise<Outcome>;
+  /** Brings a bundle's folder to the jump host. @returns its path there */
+  carry(bundle: MadeBundle): Promise<string>;
+  /** `airbundle deploy FOLDER --site … --key … --fingerprint … EXTRA` on the jump host. */
+  deploy(folder: string, extra?: string): Promise<Outcome>;
+  down(): Promise<void>;
+}
+
+/** The options of a command of the tools: what every machine has, without the key. */
+const site = (lab: Lab, nodes: readonly string[]): string =>
+  [
+    'airbundle-site: 1',
+    'name: lab',
+    'nodes:',
+    ...nodes.map(
+      (name) =>
+        `  - { name: ${name}, address: ${lab.nodes[name]?.address ?? ''}, interface: eth0, role: ${name === nodes[0] ? 'primary' : 'secondary'} }`,
+    ),
+    '',
+  ].join('\n');
+
+/** A jump host with its tools and a key that every node lets in as root. */
+export async function fleet(nodes: readonly string[]): Promise<Fleet> {
+  const pack = await packer();
+  const lab = await startLab({ nodes: [...nodes, JUMP] });
+  const sh: Fleet['sh'] = (machine, text, timeoutMs = 120_000) =>
+    lab.exec(machine, ['bash', '-c', text], { timeoutMs });
+  const tools = path.join(pack.work, 'deploy.cjs');
+  await build({
+    entryPoints: [path.join(ROOT, 'src/deploy.ts')],
+    outfile: tools,
+    ...{
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      target: 'node16',
+      charset: 'utf8',
+      logLevel: 'error',
+    },
+    external: ['cpu-features', '*.node'],
+  });
+  await sh(
+    JUMP,
+    `mkdir -p -m 700 ${DESK} /root/.ssh; ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519`,
+  );
+  const publicKey = (await sh(JUMP, 'cat /root/.ssh/id_ed25519.pub')).stdout.trim();
+  for (const node of nodes) {
+    await sh(
+      node,
+      `systemctl start ssh; mkdir -p -m 700 /root/.ssh; echo '${publicKey}' >>/root/.ssh/authorized_keys`,
+    );
+    const hostKey = (await sh(node, 'cat /etc/ssh/ssh_host_ed25519_key.pub')).stdout.trim();
+    await sh(JUMP, `echo '${lab.nodes[node]?.address ?? ''} ${hostKey}' >>/root/.ssh/known_hosts`);
+  }
+  await lab.copyIn(JUMP, await node16(), '/root/node');
+  await lab.copyIn(JUMP, tools, '/root/deploy.cjs');
+  const siteFile = path.join(pack.work, 'site.yaml');
+  writeFileSync(siteFile, site(lab, nodes));
+  await lab.copyIn(JUMP, siteFile, `${DESK}/site.yaml`);
+  const keyFile = path.join(pack.work, 'key.pem');
+  writeFileSync(keyFile, pack.key.pem);
+  await lab.copyIn(JUMP, keyFile, `${DESK}/key.pem`);
+  return {
+    ...{ lab, pack, nodes, sh },
+    async carry(bundle) {
+      await sh(JUMP, `rm -rf '${DESK}/${bundle.stem}'`);
+      await lab.copyIn(JUMP, bundle.folder, DESK);
+      return `${DESK}/${bundle.stem}`;
+    },
+    deploy: (folder, extra = '') =>
+      sh(
+        JUMP,
+        `cd ${DESK} && /root/node /root/deploy.cjs deploy '${folder}' --site site.yaml --key key.pem --fingerprint ${pack.key.fingerprint} ${extra} </dev/null`,
+      ),
+    async down() {
+      await lab.down();
+      pack.remove();
+    },
+  };
+}
