@@ -11,10 +11,12 @@ import { initFolder } from './create/init.js';
 import { keygen } from './create/keys.js';
 import type { CacheEntry } from './create/cache.js';
 import type { SignResult } from './create/sign-folder.js';
+import { deployCommand } from './deploy-commands.js';
 import { usageError } from './errors.js';
 import { defaultCacheDirectory } from './create/store.js';
 import { listCache, pruneCache } from './create/cache.js';
 import { localHost } from './host/local.js';
+import { dialSsh } from './host/ssh.js';
 import { signBundle } from './create/sign-folder.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
@@ -110,6 +112,7 @@ function program(): Command {
       ].join('\n'),
     )
     .action(runSign);
+  deployCommand(root, { host: localHost, dial: dialSsh });
   deskPlanCommand(root, localHost);
   receiptReviewCommands(root, { host: localHost });
   reviewCommands(root, { host: localHost, trustStore: false });
@@ -312,6 +315,7 @@ async function runCreate(manifest: string, options: CreateOptions): Promise<void
       ...(options.force === undefined ? {} : { force: options.force }),
       ...(options.locked === undefined ? {} : { locked: options.locked }),
       installerPath: join(packageFolder, 'build', 'installer.cjs'),
+      deployPath: join(packageFolder, 'build', 'deploy.cjs'),
       installShPath: join(packageFolder, 'build', 'install.sh'),
       reporter,
     });

@@ -27,28 +27,28 @@ export interface FleetEntry {
 
 /** How nodes are reached; the same for every command that does. */
 export interface SshOptions {
-  readonly node: readonly string[];
+  readonly node?: readonly string[];
   readonly user?: string;
   readonly port?: number;
   readonly identity?: string;
   readonly sshConfig?: string;
-  readonly hostKey: ReadonlyMap<string, string>;
+  readonly hostKey?: ReadonlyMap<string, string>;
 }
 
 interface DeployOptions extends CommonOptions, SshOptions {
   readonly site: string;
-  readonly key: readonly string[];
-  readonly fingerprint: readonly string[];
+  readonly key?: readonly string[];
+  readonly fingerprint?: readonly string[];
   readonly parallel: number;
   readonly logDir: string;
 }
 
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 /** The options of every command that logs in to nodes. */
 export function sshOptions(command: Command): Command {
   return command
-    .option('--node <name>', 'only this node of the site (can be repeated)', collect, [])
+    .option('--node <name>', 'only this node of the site (can be repeated)', collect)
     .option('--user <name>', 'log in as; otherwise what the ssh configuration says')
     .option('--port <number>', 'the port of sshd; otherwise what the ssh configuration says', wholeNumber)
     .option('--identity <file>', 'this private key instead of those of the ssh configuration')
@@ -57,7 +57,6 @@ export function sshOptions(command: Command): Command {
       '--host-key <node=fingerprint>',
       "the SHA256:… fingerprint of a node's host key, when ssh does not know it yet (can be repeated)",
       hostKey,
-      new Map<string, string>(),
     );
 }
 
@@ -73,13 +72,11 @@ export function deployCommand(root: Command, entry: FleetEntry): void {
         '--key <file>',
         'the public key that signed it; without it, the keys that this machine trusts',
         collect,
-        [],
       )
       .option(
         '--fingerprint <hex>',
         "the key's fingerprint, which came by another way than the medium (can be repeated)",
         collect,
-        [],
       ),
   )
     .option('--parallel <number>', 'so many uploads at once', wholeNumber, 4)
@@ -106,8 +103,8 @@ async function runDeploy(folder: string, options: DeployOptions, entry: FleetEnt
     const consignment = await readConsignment(host, {
       folder: absolute(folder),
       site: absolute(options.site),
-      keys: options.key.map(absolute),
-      fingerprints: options.fingerprint,
+      keys: (options.key ?? []).map(absolute),
+      fingerprints: options.fingerprint ?? [],
       reporter,
     });
     const logs = join(absolute(options.logDir), newRunId());
@@ -167,11 +164,11 @@ function settingOf(host: Host, dial: Dial, options: SshOptions): Setting & { rea
     },
     surroundings: { home: homedir(), agentSocket: process.env['SSH_AUTH_SOCK'] },
     credentials: shared,
-    hostKeys: options.hostKey,
+    hostKeys: options.hostKey ?? new Map(),
   };
 }
 
-function chosenNodes(nodes: readonly SiteNode[], { node: names }: SshOptions): readonly SiteNode[] {
+function chosenNodes(nodes: readonly SiteNode[], { node: names = [] }: SshOptions): readonly SiteNode[] {
   const unknown = names.find((name) => !nodes.some((node) => node.name === name));
   if (unknown !== undefined)
     throw usageError({
@@ -195,7 +192,7 @@ function wholeNumber(text: string): number {
   throw new InvalidArgumentError(`"${text}" is not a whole number from 1 on`);
 }
 
-function hostKey(text: string, before: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+function hostKey(text: string, before: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
   const [, node, fingerprint] = /^([^=]+)=(SHA256:[A-Za-z0-9+/]{43})=?$/.exec(text) ?? [];
   if (node === undefined || fingerprint === undefined)
     throw new InvalidArgumentError(

@@ -6,6 +6,7 @@ import { EXIT } from './errors.js';
 import { localHost } from './host/local.js';
 import type { InstallRequest, InstallResult } from './install/install.js';
 import { install } from './install/install.js';
+import { installTools } from './install/tools.js';
 import { formatPlan, planDocument } from './install/plan-document.js';
 import { readPlan } from './install/plan-file.js';
 import { renderPlan } from './install/render.js';
@@ -89,6 +90,21 @@ function program(): Command {
           : renderStatus(status).split('\n').map(printable).join('\n'),
       );
     });
+  commonOptions(root.command('tools'))
+    .description('put the command and its runtime on a jump host, and nothing of what the bundle carries')
+    .argument('<folder>', 'the folder of the bundle, with its four files')
+    .option('--key <file>', 'the public key that signed it; the first time only')
+    .option('--fingerprint <hex>', "the key's fingerprint, which came by another way than the medium")
+    .addHelpText(
+      'after',
+      [
+        '',
+        'The first time it is called by the folder itself: sh install.sh --tools-only --key FILE --fingerprint F',
+        'Example:',
+        '  airbundle tools /media/usb/tts-ha-1.0.2-el7.x86_64',
+      ].join('\n'),
+    )
+    .action(runTools);
   trustCommands(root, { host: localHost, requireRoot, absolute });
   inventoryCommand(root, { host: localHost, requireRoot, absolute, run: thisRun });
   undoCommands(root, localHost);
@@ -162,6 +178,30 @@ function thisRun(): Pick<InstallRequest, 'now' | 'date' | 'runId' | 'interrupted
     runId: newRunId(),
     interrupted: wasInterrupted,
   };
+}
+
+async function runTools(
+  directory: string,
+  options: CommonOptions & { readonly key?: string; readonly fingerprint?: string },
+): Promise<void> {
+  requireRoot();
+  const reporter = reporterFor(options, process.env);
+  try {
+    const result = await installTools(localHost(), {
+      directory: absolute(directory),
+      key: options.key === undefined ? undefined : absolute(options.key),
+      fingerprint: options.fingerprint,
+      runId: newRunId(),
+      reporter,
+    });
+    process.stdout.write(
+      options.output === 'json'
+        ? `${JSON.stringify(result, null, 2)}\n`
+        : `the tools of ${result.bundle} are ${result.outcome === 'unchanged' ? 'here already; nothing was changed' : 'here; see: airbundle deploy --help'}\n`,
+    );
+  } finally {
+    reporter.close();
+  }
 }
 
 async function runInstall(directory: string, options: InstallOptions, dryRun: boolean): Promise<void> {

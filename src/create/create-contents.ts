@@ -8,18 +8,24 @@ import type { Lock } from '../model/lock.js';
 import type { Manifest } from '../model/manifest.js';
 import { byCodePoint, formatNevra, rpmFileName } from '../model/nevra.js';
 
-/** The companion installer, built for Node 16. */
-export interface InstallerFile {
+/** A program for Node 16, as it was built. */
+export interface ProgramFile {
   readonly sha256: Sha256;
   readonly sizeBytes: number;
 }
 
+/** The node's program and the jump host's. */
+export interface Programs {
+  readonly installer: ProgramFile;
+  readonly deploy: ProgramFile;
+}
+
 /**
- * Every member after bundle.json, in the tar's order: the installer and what runs it first, so that a
+ * Every member after bundle.json, in the tar's order: the programs and what runs them first, so that a
  * reader has them early; then RPMs and sources, each by path.
  */
-export function membersOf(lock: Lock, installer: InstallerFile): Member[] {
-  const entry = (path: string, mode: Member['mode'], { sha256, sizeBytes }: InstallerFile): Member => ({
+export function membersOf(lock: Lock, programs: Programs): Member[] {
+  const entry = (path: string, mode: Member['mode'], { sha256, sizeBytes }: ProgramFile): Member => ({
     path: bundlePath(path),
     mode,
     sizeBytes,
@@ -27,7 +33,8 @@ export function membersOf(lock: Lock, installer: InstallerFile): Member[] {
   });
   const sorted = (members: Member[]): Member[] => members.sort((a, b) => byCodePoint(a.path, b.path));
   const members = [
-    entry(member.installer, 0o644, installer),
+    entry(member.installer, 0o644, programs.installer),
+    entry(member.deploy, 0o644, programs.deploy),
     entry(member.runtime, 0o755, lock.runtime),
     ...sorted(lock.rpms.map((rpm) => entry(member.rpm(rpmFileName(rpm.nevra)), 0o644, rpm))),
     ...sorted(

@@ -12,7 +12,7 @@ import { isPlain, parseManifest } from '../model/manifest.js';
 import type { Reporter } from '../report.js';
 import { formatBytes, inStep } from '../report.js';
 import { contentsOf, membersOf } from './create-contents.js';
-import type { InstallerFile } from './create-contents.js';
+import type { ProgramFile } from './create-contents.js';
 import { readConfigurations } from './create-templates.js';
 import { allOrAbort } from './create-together.js';
 import { refuseCredentials, withoutCredentialsIn } from './credentials.js';
@@ -57,6 +57,8 @@ export interface CreateRequest extends LockRequest, Omit<SigningKeyRequest, 'key
   readonly keyPath: string | undefined;
   /** The built installer.cjs. */
   readonly installerPath: string;
+  /** The built deploy.cjs. */
+  readonly deployPath: string;
   readonly installShPath: string;
   /** Replaces a folder of the same name that differs. */
   readonly force?: boolean;
@@ -126,13 +128,16 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   await requireFolder(request.out);
   const store = await openStore({ directory: request.cacheDir });
   await markRun(request.cacheDir);
-  const installer = await keepInstaller(request.installerPath, store);
+  const programs = {
+    installer: await keepProgram(request.installerPath, store),
+    deploy: await keepProgram(request.deployPath, store),
+  };
 
   const { lock, collector, imageId, timings } = await collect(manifest, plan, store, request, rpmCollector);
   const written = before === undefined || formatLock(before) !== formatLock(lock);
   if (written) await writeLock(lockPath, lock);
 
-  const members = membersOf(lock, installer);
+  const members = membersOf(lock, programs);
   const contents = contentsOf(manifest, lock, collector, members, configurations);
   const packStartedMs = performance.now();
   const made = await inStep(
@@ -391,12 +396,12 @@ async function readManifest(
 }
 
 /** A copy in the store: what is described in bundle.json is then what is packed. */
-async function keepInstaller(file: string, store: Store): Promise<InstallerFile> {
+async function keepProgram(file: string, store: Store): Promise<ProgramFile> {
   return store.put(createReadStream(file)).catch((cause: unknown) => {
     if (cause instanceof BundleError) throw cause;
     throw usageError({
       code: 'NO_INSTALLER',
-      message: `the companion installer of this installation of airbundle cannot be read: ${reasonOf(cause)}`,
+      message: `a program that goes with the bundle cannot be read in this installation of airbundle: ${reasonOf(cause)}`,
       where: file,
       hint: 'Install airbundle again, in its clone: npm ci && npm install -g .',
       cause,

@@ -1,6 +1,13 @@
 import type { Duplex } from 'node:stream';
-import type { AnyAuthMethod, ClientChannel, ConnectConfig, Prompt, ServerHostKeyAlgorithm } from 'ssh2';
-import { Client } from 'ssh2';
+import type {
+  AnyAuthMethod,
+  Client,
+  ClientChannel,
+  ConnectConfig,
+  Prompt,
+  ServerHostKeyAlgorithm,
+} from 'ssh2';
+import ssh2 from 'ssh2';
 import type { BundleError } from '../errors.js';
 import { refusedError } from '../errors.js';
 import type { DialRequest, LoginAttempt, RemoteEnd, RemoteProcess, RemoteSession } from './remote.js';
@@ -27,7 +34,7 @@ const CIPHERS: ConnectConfig['algorithms'] = {
  */
 export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
   const sock = await request.via?.forward(request.host, request.port);
-  const client = new Client();
+  const client = new ssh2.Client();
   const failure = new Promise<never>((_resolve, reject) => {
     connecting(client, request, sock, reject);
   });

@@ -31,6 +31,8 @@ const UNPACKED = 3;
 /** Seconds, from the lab: the copy and hash of the payload, one RPM, a component on one processor, a service. */
 const SECONDS = { perStagedByte: 1 / 100e6, perRpm: 0.3, perRpmByte: 1 / 10e6, perBuild: 120, perService: 4 };
 
+const OWN_PROGRAMS: readonly string[] = [member.runtime, member.installer, member.deploy];
+
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
 
 /** What a run takes of the disk and of the time; only sizes that the bundle states are exact. Pure. */
@@ -38,7 +40,7 @@ export function costOf(request: CostRequest): Cost {
   const { contents, builds, packageBytes } = request;
   const payload = request.stages ? sum(contents.members.map((entry) => entry.sizeBytes)) : 0;
   const program = contents.members
-    .filter((entry) => entry.path === member.runtime || entry.path === member.installer)
+    .filter((entry) => OWN_PROGRAMS.includes(entry.path))
     .map((entry) => entry.sizeBytes);
   const disk: Cost['disk'][number][] = [
     {

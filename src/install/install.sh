@@ -7,6 +7,7 @@
 # takes the program out of the proved copy and lets it go on. Once this node has a trusted key, the
 # installed program does all of that, and --key is refused.
 # With "plan" or "inventory" as the first word it lets the program do that instead, which changes nothing.
+# With "--tools-only" as the first word it puts the command and its runtime on a jump host, and nothing else.
 # With "rollback" or "uninstall" as the first word the program takes back what was begun or installed here,
 # for a node on which the command itself is not (any more).
 # Exit codes: 2 usage, 4 verification failed, 5 refused; others are the program's own.
@@ -38,7 +39,10 @@ folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 [ "$(id -u)" = 0 ] || fail 5 NOT_ROOT 'this has to be run as root' "sudo sh $0 $*"
 
 verb=install
-case ${1-} in install | plan | inventory | rollback | uninstall) verb=$1 && shift ;; esac
+case ${1-} in
+  install | plan | inventory | rollback | uninstall) verb=$1 && shift ;;
+  --tools-only) verb=tools && shift ;;
+esac
 
 trusted=
 for pem in "$trust"/*.pem; do
@@ -68,7 +72,7 @@ for word in "$@"; do
     --key=*) key=${word#--key=} ;;
     --fingerprint=*) fingerprint=${word#--fingerprint=} ;;
     -h | --help)
-      sed -n '2,12s/^# \{0,1\}//p' "$0"
+      sed -n '2,13s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
   esac

@@ -211,6 +211,7 @@ function programFiles(request: DetailsRequest): PlannedFile[] {
   return [
     file(target.runtime, '0755', held(member.runtime)),
     file(target.installer, '0644', held(member.installer)),
+    ...(held(member.deploy) === null ? [] : [file(target.deploy, '0644', held(member.deploy))]),
     file(target.command, '0755', sha256Hex(request.commandScript)),
     ...(isFree || alias === target.command
       ? [

@@ -272,11 +272,13 @@ function commandStep({ contents, facts }: PlanRequest): PlanStep | undefined {
   const wanted: [string, string][] = [
     [target.runtime, member.runtime],
     [target.installer, member.installer],
+    [target.deploy, member.deploy],
   ];
   const digestOf = (path: string): string | undefined =>
     contents.members.find((entry) => entry.path === path)?.sha256;
   const wrapper = createHash('sha256').update(commandScript()).digest('hex');
   const changes = wanted
+    .filter(([, from]) => digestOf(from) !== undefined)
     .filter(([path, from]) => facts.files.get(path)?.sha256 !== digestOf(from))
     .map(([path]) => path);
   if (facts.files.get(target.command)?.sha256 !== wrapper) changes.push(target.command);
@@ -294,12 +296,22 @@ function commandStep({ contents, facts }: PlanRequest): PlanStep | undefined {
   };
 }
 
-/** /usr/sbin/airbundle: nothing of the caller's environment reaches the program. */
+/**
+ * /usr/sbin/airbundle: nothing of the caller's environment reaches the program. What logs in to other machines is
+ * told the ssh agent's socket.
+ */
 export function commandScript(): string {
+  const clean = 'env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C TERM="${TERM:-dumb}"';
   return [
     '#!/bin/sh',
     '# airbundle: written by its installer. The environment is not passed on.',
-    `exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/nonexistent TERM="\${TERM:-dumb}" ${target.runtime} ${target.installer} "$@"`,
+    'case " $* " in',
+    "  ' deploy '* | ' export '* | ' plan '*' --inventory'* | ' status '*' --site'*)",
+    `    [ ! -e ${target.deploy} ] ||`,
+    `      exec ${clean} SSH_AUTH_SOCK="\${SSH_AUTH_SOCK-}" ${target.runtime} ${target.deploy} "$@"`,
+    '    ;;',
+    'esac',
+    `exec ${clean} HOME=/nonexistent ${target.runtime} ${target.installer} "$@"`,
     '',
   ].join('\n');
 }

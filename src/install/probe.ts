@@ -100,6 +100,7 @@ export function questionsOf({ configuration, receipt, contents }: ProbeRequest):
       target.command,
       target.runtime,
       target.installer,
+      target.deploy,
       target.commandAlias,
       ...configured,
       ...components.flatMap((component) => component.files.filter(isExact)),

@@ -75,7 +75,7 @@ async function removeCommand(host: Host): Promise<void> {
   const text = await host.read(target.command).catch(() => undefined);
   if (text?.toString('utf8').includes(marked) === true) await host.remove(target.command);
   if ((await host.readlink(target.commandAlias)) === target.command) await host.remove(target.commandAlias);
-  for (const path of [target.runtime, target.installer]) await host.remove(path);
+  for (const path of [target.runtime, target.installer, target.deploy]) await host.remove(path);
   await host.removeDirectory(target.libexec);
 }
 

@@ -14,6 +14,8 @@ export const member = {
   contents: 'bundle.json',
   runtime: 'runtime/node',
   installer: 'installer.cjs',
+  /** What a jump host runs; bundles of before it have none. */
+  deploy: 'deploy.cjs',
   rpm: (fileName: string): string => `rpms/${fileName}`,
   source: (component: string, commit: string): string => `sources/${component}-${commit.slice(0, 12)}.tar`,
 } as const;
@@ -49,6 +51,7 @@ export const target = {
   libexec: '/usr/libexec/airbundle',
   runtime: '/usr/libexec/airbundle/node',
   installer: '/usr/libexec/airbundle/installer.cjs',
+  deploy: '/usr/libexec/airbundle/deploy.cjs',
   /** The command; `/usr/sbin/bundle` too where that name is free. */
   command: '/usr/sbin/airbundle',
   commandAlias: '/usr/sbin/bundle',

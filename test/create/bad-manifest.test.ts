@@ -21,6 +21,7 @@ async function said(write: (file: string) => void): Promise<BundleError> {
         keyPath: '/nonexistent',
         cacheDir: path.join(folder, 'cache'),
         installerPath: '/nonexistent',
+        deployPath: '/nonexistent',
         installShPath: '/nonexistent',
         env: packagerEnv(),
         reporter: recordingReporter(),

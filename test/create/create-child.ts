@@ -39,6 +39,7 @@ interface Given {
   readonly keyPath: string;
   readonly cacheDir: string;
   readonly installerPath: string;
+  readonly deployPath: string;
   readonly installShPath: string;
   readonly force?: boolean;
 }

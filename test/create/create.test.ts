@@ -60,10 +60,12 @@ async function setting(): Promise<Setting> {
     keyPath,
     cacheDir: path.join(folder, 'cache'),
     installerPath: path.join(folder, 'installer.cjs'),
+    deployPath: path.join(folder, 'deploy.cjs'),
     installShPath: path.join(folder, 'install.sh'),
   };
   writeFileSync(files.manifestPath, manifestText());
   writeFileSync(files.installerPath, 'console.log("installer");\n');
+  writeFileSync(files.deployPath, 'console.log("deploy");\n');
   writeFileSync(files.installShPath, '#!/bin/sh\n');
   await (await openStore({ directory: files.cacheDir })).put(chunks('node'), sha256Of('node'));
   return {
@@ -120,6 +122,7 @@ describe('bundle create', () => {
     ).toEqual([
       'bundle.json',
       'installer.cjs',
+      'deploy.cjs',
       'runtime/node',
       'rpms/openssl-devel-1.0-1.el7.x86_64.rpm',
       'rpms/zlib-devel-1.0-1.el7.x86_64.rpm',
@@ -381,6 +384,7 @@ describe('bundle create', () => {
     expect(await failing({ manifestPath: '/nonexistent' })).toBe('NO_MANIFEST');
     expect(await failing({ keyPath: '/nonexistent' })).toBe('NO_KEY');
     expect(await failing({ installerPath: '/nonexistent' })).toBe('NO_INSTALLER');
+    expect(await failing({ deployPath: '/nonexistent' })).toBe('NO_INSTALLER');
     expect(await failing({ installShPath: '/nonexistent' })).toBe('NO_INSTALLER');
     writeFileSync(request.manifestPath.replace('.yaml', '.lock.json'), '{');
     expect(await failing({})).toBe('BAD_LOCK');
@@ -485,7 +489,7 @@ describe('bundle create', () => {
     cpSync(one.folder, path.join(moved, 'deeper'), { recursive: true });
     rmSync(path.join(moved, 'deeper', 'dist'), { recursive: true });
     const there = (file: string): string => file.replace(one.folder, path.join(moved, 'deeper'));
-    const { manifestPath, out, keyPath, cacheDir, installerPath, installShPath } = one.request;
+    const { manifestPath, out, keyPath, cacheDir, installerPath, deployPath, installShPath } = one.request;
     const second = await create({
       ...one.request,
       manifestPath: there(manifestPath),
@@ -493,6 +497,7 @@ describe('bundle create', () => {
       keyPath: there(keyPath),
       cacheDir: there(cacheDir),
       installerPath: there(installerPath),
+      deployPath: there(deployPath),
       installShPath: there(installShPath),
     });
     expect(second.payloadSha256).toBe(first.payloadSha256);

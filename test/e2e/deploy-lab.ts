@@ -1,8 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
-import type { MadeBundle } from '../install/bundle.js';
-import { node16 } from '../lab/backend-image.js';
+import type { MadeBundle, TestKey } from '../install/bundle.js';
 import type { Outcome } from '../lab/docker.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
@@ -16,19 +15,20 @@ export const JUMP = 'jump';
 
 export interface Fleet {
   readonly lab: Lab;
-  readonly pack: Packer;
+  readonly key: TestKey;
+  /** A bundle that carries the tools. */
+  readonly pack: Packer['pack'];
   /** The machines of the site. */
   readonly nodes: readonly string[];
   /** On a machine, as root. */
   sh(machine: string, text: string, timeoutMs?: number): Promise<Outcome>;
   /** Brings a bundle's folder to the jump host. @returns its path there */
   carry(bundle: MadeBundle): Promise<string>;
-  /** `airbundle deploy FOLDER --site … --key … --fingerprint … EXTRA` on the jump host. */
+  /** `airbundle deploy FOLDER --site … EXTRA` on the jump host, which trusts the key. */
   deploy(folder: string, extra?: string): Promise<Outcome>;
   down(): Promise<void>;
 }
 
-/** The options of a command of the tools: what every machine has, without the key. */
 const site = (lab: Lab, nodes: readonly string[]): string =>
   [
     'airbundle-site: 1',
@@ -74,8 +74,6 @@ export async function fleet(nodes: readonly string[]): Promise<Fleet> {
     const hostKey = (await sh(node, 'cat /etc/ssh/ssh_host_ed25519_key.pub')).stdout.trim();
     await sh(JUMP, `echo '${lab.nodes[node]?.address ?? ''} ${hostKey}' >>/root/.ssh/known_hosts`);
   }
-  await lab.copyIn(JUMP, await node16(), '/root/node');
-  await lab.copyIn(JUMP, tools, '/root/deploy.cjs');
   const siteFile = path.join(pack.work, 'site.yaml');
   writeFileSync(siteFile, site(lab, nodes));
   await lab.copyIn(JUMP, siteFile, `${DESK}/site.yaml`);
@@ -83,17 +81,16 @@ export async function fleet(nodes: readonly string[]): Promise<Fleet> {
   writeFileSync(keyFile, pack.key.pem);
   await lab.copyIn(JUMP, keyFile, `${DESK}/key.pem`);
   return {
-    ...{ lab, pack, nodes, sh },
+    ...{ lab, nodes, sh },
+    pack: (given = {}) => pack.pack({ deploy: tools, ...given }),
+    key: pack.key,
     async carry(bundle) {
       await sh(JUMP, `rm -rf '${DESK}/${bundle.stem}'`);
       await lab.copyIn(JUMP, bundle.folder, DESK);
       return `${DESK}/${bundle.stem}`;
     },
     deploy: (folder, extra = '') =>
-      sh(
-        JUMP,
-        `cd ${DESK} && /root/node /root/deploy.cjs deploy '${folder}' --site site.yaml --key key.pem --fingerprint ${pack.key.fingerprint} ${extra} </dev/null`,
-      ),
+      sh(JUMP, `cd ${DESK} && airbundle deploy '${folder}' --site site.yaml ${extra} </dev/null`),
     async down() {
       await lab.down();
       pack.remove();

@@ -49,6 +49,8 @@ export interface SmallBundle {
   /** Real files, or a few bytes that stand for them. */
   readonly runtime?: string;
   readonly installer?: string;
+  /** A bundle of before the jump host's program has none. */
+  readonly deploy?: string;
   readonly installSh?: string;
   readonly contents?: (contents: Contents) => Contents;
 }
@@ -126,6 +128,7 @@ export async function makeBundle(given: SmallBundle): Promise<MadeBundle> {
     member(component.source.path, sourceTar),
     member('runtime/node', given.runtime ?? file('node', '#!/bin/sh\n'), 0o755),
     member('installer.cjs', given.installer ?? file('installer.cjs', '// nothing\n')),
+    ...(given.deploy === undefined ? [] : [member('deploy.cjs', given.deploy)]),
   ];
   const plain = ContentsSchema.parse({
     airbundle: 1,

@@ -7,7 +7,7 @@ import { commandScript } from '../plan.js';
 import { digestOf, requireDigest } from '../staged.js';
 import type { Changes } from '../undo.js';
 
-/** The runtime, the program and the command that starts it. @param alias also /usr/sbin/bundle */
+/** The runtime, the programs that the bundle has and the command that starts them. @param alias also /usr/sbin/bundle */
 export async function placeCommand(
   host: Host,
   { contents, staged, alias }: { contents: Contents; staged: string; alias: boolean },
@@ -17,7 +17,8 @@ export async function placeCommand(
   const places = [
     { from: member.runtime, to: target.runtime, mode: 0o755 },
     { from: member.installer, to: target.installer, mode: 0o644 },
-  ];
+    { from: member.deploy, to: target.deploy, mode: 0o644 },
+  ].filter(({ from }) => contents.members.some(({ path }) => path === from));
   for (const { from, to, mode } of places) {
     const sha256 = digestOf(contents, from);
     await changes.keep(to, placedFile(sha256));
