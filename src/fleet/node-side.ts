@@ -62,8 +62,9 @@ prepare() { # stem
   find "$incoming/$1" -maxdepth 1 -type f -printf 'file %s %f\\n'
 }
 
-hash() { # stem, file
-  sha256sum <"$incoming/$1/$2" | cut -d ' ' -f 1
+# Of the first bytes: what a given-up connection still writes behind them does not count.
+hash() { # stem, file, bytes
+  head -c "$3" "$incoming/$1/$2" | sha256sum | cut -d ' ' -f 1
 }
 
 discard() { # stem, file
@@ -77,7 +78,7 @@ receive() { # stem, file, offset
 }
 
 finish() { # stem, file, SHA-256, its own name
-  found=$(hash "$1" "$2")
+  found=$(sha256sum <"$incoming/$1/$2" | cut -d ' ' -f 1)
   [ "$found" = "$3" ] || fail 73 "$found"
   mv -f -- "$incoming/$1/$2" "$incoming/$1/$4"
 }

@@ -121,7 +121,7 @@ async function bringFile(
   onSent: (bytes: number) => void,
 ): Promise<number> {
   if (there.sizes.get(file.name) === file.sizeBytes) {
-    const { stdout } = await askNode(shell, ['hash', stem, file.name]);
+    const { stdout } = await askNode(shell, ['hash', stem, file.name, String(file.sizeBytes)]);
     if (stdout.trim() === file.sha256) return file.sizeBytes;
   }
   // Named by what it is to become: the beginning of another build of the same version is another file.
@@ -153,7 +153,7 @@ async function goodBeginning(
   { stem, file, part, size }: Beginning,
 ): Promise<number> {
   if (size === undefined || size === 0) return 0;
-  const { stdout } = await askNode(shell, ['hash', stem, part]);
+  const { stdout } = await askNode(shell, ['hash', stem, part, String(size)]);
   if (size <= file.sizeBytes && stdout.trim() === (await hashOfBeginning(host, file.path, size))) return size;
   await askNode(shell, ['discard', stem, part]);
   return 0;

@@ -187,11 +187,13 @@ function processOf(channel: ClientChannel, where: string): RemoteProcess {
   });
   // Without a listener, writing to a channel that is gone would end the process; `ended` tells it.
   channel.on('error', () => undefined);
+  let giveUp: () => void = () => undefined;
   const ended = new Promise<RemoteEnd>((resolve, reject) => {
-    channel.on('close', () => {
+    giveUp = () => {
       if (end === undefined) reject(lost(where));
       else resolve(end);
-    });
+    };
+    channel.on('close', giveUp);
   });
   ended.catch(() => undefined);
   return {
@@ -200,7 +202,9 @@ function processOf(channel: ClientChannel, where: string): RemoteProcess {
     stderr: channel.stderr,
     ended,
     abandon: () => {
+      // sshd closes its side only when the command has ended; who gives it up does not wait for that.
       channel.close();
+      giveUp();
     },
   };
 }

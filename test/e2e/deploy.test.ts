@@ -30,10 +30,36 @@ describe('deploy from a jump host', () => {
     expect((await site.sh(JUMP, `airbundle verify ${folder}`)).stdout).toContain('small 1.0.0');
   });
 
+  it('says which node failed, and goes on with the same command when it is mended', async () => {
+    const holder = 'flock /run/airbundle.lock sleep infinity';
+    await site.sh(
+      'lb2',
+      `setsid ${holder} >/dev/null 2>&1 </dev/null & while flock -n /run/airbundle.lock true; do sleep 0.05; done`,
+    );
+    const failed = await site.deploy(folder);
+    expect(failed.exitCode, failed.stderr).toBe(7);
+    expect(failed.stderr).toContain('error[BUSY]');
+    expect((await site.sh('lb1', 'hello')).stdout).toBe('hello');
+    expect((await site.sh('lb2', 'hello')).exitCode).not.toBe(0);
+    await site.sh('lb2', `pkill sleep`);
+  });
+
   it('sends a bundle to both nodes, and each installs it by itself', async () => {
     const done = await site.deploy(folder);
-    expect(done.exitCode).toBe(0);
-    expect(done.stdout).toBe('lb1: installed\nlb2: installed');
-    for (const node of site.nodes) expect((await site.sh(node, 'hello')).stdout).toContain('hello');
+    expect(done.exitCode, done.stderr).toBe(0);
+    for (const node of site.nodes) {
+      expect((await site.sh(node, 'hello')).stdout).toBe('hello');
+      const log = await site.sh(JUMP, `cat ${DESK}/airbundle-logs/*/${node}.log`);
+      expect(log.stdout).toContain('installed small 1.0.0');
+    }
+  });
+
+  it('sends nothing twice, and finds nothing to do', async () => {
+    const done = await site.deploy(folder);
+    expect(done.exitCode, done.stderr).toBe(0);
+    for (const node of site.nodes)
+      expect((await site.sh(node, 'airbundle receipts list -o json | grep -c \'"number"\'')).stdout).toBe(
+        '1',
+      );
   });
 });
