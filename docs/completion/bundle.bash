@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create init inspect install inventory keygen lock plan receipts rollback sign status trust uninstall verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create deploy init inspect install inventory keygen lock plan receipts rollback sign status tools trust uninstall verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -21,21 +21,22 @@ _airbundle() {
       COMPREPLY=($(compgen -W 'docker podman' -- "$word"))
       return
       ;;
-    --inventory|--key|--out|--passphrase-file|--plan|--site)
+    --identity|--inventory|--key|--out|--passphrase-file|--plan|--site|--ssh-config)
       COMPREPLY=($(compgen -f -- "$word"))
       return
       ;;
-    --cache|--old-rpms)
+    --cache|--log-dir|--old-rpms)
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
-    --allow-conflict|--allow-protected|--build|--fingerprint|--image|--node|--noted|--older-than|--to|--trust-http) return ;;
+    --allow-conflict|--allow-protected|--build|--fingerprint|--host-key|--image|--node|--noted|--older-than|--parallel|--port|--to|--trust-http|--user) return ;;
   esac
   case $word in
     -*)
       case $command in
         cache) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --cache --older-than --dry-run' -- "$word")) ;;
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
+        deploy) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --key --fingerprint --node --user --port --identity --ssh-config --host-key --parallel --log-dir -h --help' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --verbose -y --yes --dry-run --plan -h --help' -- "$word")) ;;
@@ -47,6 +48,7 @@ _airbundle() {
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
+        tools) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint -h --help' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet -y --yes --dry-run --fingerprint --again' -- "$word")) ;;
         uninstall) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --purge -h --help' -- "$word")) ;;
         verify) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
@@ -58,7 +60,7 @@ _airbundle() {
         receipts) COMPREPLY=($(compgen -W 'list show check export' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
         create | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
-        install | plan) COMPREPLY=($(compgen -d -- "$word")) ;;
+        deploy | install | plan | tools) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;
   esac

@@ -8,7 +8,7 @@ import type { Command } from './support.js';
 import { buildInto, commandsOf, pages, read, ROOT, shellBlocksOf, simpleCommands } from './support.js';
 
 let folder = '';
-/** Commands of both programs under one roof: `bundle` is the packager's and the node's name. */
+/** Commands of all programs under one roof: `bundle` is the packager's and the node's name. */
 let commands: Map<string, Command>;
 
 beforeAll(() => {
@@ -17,7 +17,7 @@ beforeAll(() => {
     symlinkSync(join(ROOT, name), join(folder, name));
   buildInto(join(folder, 'build'));
   commands = new Map();
-  for (const program of ['cli.js', 'installer.cjs'])
+  for (const program of ['cli.js', 'installer.cjs', 'deploy.cjs'])
     for (const [name, command] of commandsOf(join(folder, 'build', program))) {
       const options = new Map([...(commands.get(name)?.options ?? []), ...command.options]);
       commands.set(name, { ...command, options });
@@ -30,6 +30,7 @@ afterAll(() => {
 /** What install.sh calls the program with: the words that prove the folder are its own for rollback and uninstall. */
 function byInstallSh(words: readonly string[]): readonly string[] {
   const [verb = ''] = words;
+  if (verb === '--tools-only') return ['tools', '.', ...words.slice(1)];
   if (['plan', 'inventory'].includes(verb)) return [verb, '.', ...words.slice(1)];
   if (!['rollback', 'uninstall'].includes(verb)) return ['install', '.', ...words];
   const proof = ['--key', '--fingerprint'];

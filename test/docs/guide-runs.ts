@@ -491,6 +491,18 @@ export const NOT_RUN: readonly NotRun[] = [
     named: '`airbundle rollback`, `airbundle uninstall`',
   },
   {
+    page: OPERATOR,
+    first: 'sh install.sh --tools-only --key /root/airbundle/packager.pub.pem --fingerprint F',
+    reason: 'test/e2e/deploy.test.ts runs these commands on a small bundle; on the shipped one nothing has',
+    named: '`sh install.sh --tools-only`, `airbundle deploy`',
+  },
+  {
+    page: OPERATOR,
+    first: 'airbundle deploy /media/usb/tts-ha-1.0.0-el7.x86_64 --site /root/airbundle/site.yaml --user ops',
+    reason: 'test/e2e/deploy.test.ts runs these commands on a small bundle; on the shipped one nothing has',
+    named: '`sh install.sh --tools-only`, `airbundle deploy`',
+  },
+  {
     page: TROUBLE,
     first: 'tcpdump -ni eth0 ip proto 112',
     reason: "the lab's node has no tcpdump, and the command does not end by itself",

@@ -33,7 +33,7 @@ const isRoot = process.getuid?.() === 0;
 const engine = (await attempt(['docker', 'version']).catch(() => undefined))?.exitCode === 0;
 const ready = isRoot && engine;
 
-const BUILT = ['cli.js', 'install.sh', 'installer.cjs', 'THIRD-PARTY-LICENCES.txt'];
+const BUILT = ['cli.js', 'deploy.cjs', 'install.sh', 'installer.cjs', 'THIRD-PARTY-LICENCES.txt'];
 const CARRIED =
   /^(?:docs\/|manifests\/|dockerfiles\/(?!lab\/)|(?:LICENSE|CHANGELOG\.md|README\..*|package\.json)$)/;
 
