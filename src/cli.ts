@@ -20,6 +20,7 @@ import { dialSsh } from './host/ssh.js';
 import { signBundle } from './create/sign-folder.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
+import { exportCommands } from './export-commands.js';
 import { deskPlanCommand } from './plan-commands.js';
 import { receiptReviewCommands } from './receipt-commands.js';
 import { reviewCommands } from './review-commands.js';
@@ -114,6 +115,7 @@ function program(): Command {
     .action(runSign);
   deployCommand(root, { host: localHost, dial: dialSsh });
   deskPlanCommand(root, localHost);
+  exportCommands(root, version);
   receiptReviewCommands(root, { host: localHost });
   reviewCommands(root, { host: localHost, trustStore: false });
   cacheCommands(root.command('cache').description('what is kept between runs'));

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { Option } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor } from './commandline.js';
 import { EXIT } from './errors.js';
@@ -59,16 +60,21 @@ export function undoCommands(root: Command, host: () => Host): void {
 }
 
 function undoOptions(command: Command): Command {
-  return commonOptions(command)
-    .option(
-      '--old-rpms <folder>',
-      'RPMs of replaced packages, to put them back (can be repeated)',
-      collect,
-      [],
-    )
-    .option('-y, --yes', 'do not ask; needed without a terminal')
-    .option('--dry-run', 'stop after the plan')
-    .option('--verbose', 'the whole plan');
+  return (
+    commonOptions(command)
+      .option(
+        '--old-rpms <folder>',
+        'RPMs of replaced packages, to put them back (can be repeated)',
+        collect,
+        [],
+      )
+      .option('-y, --yes', 'do not ask; needed without a terminal')
+      .option('--dry-run', 'stop after the plan')
+      .option('--verbose', 'the whole plan')
+      // Typed for install.sh, which proves the folder with them where the command is not there; nothing is read here.
+      .addOption(new Option('--key <file>').hideHelp())
+      .addOption(new Option('--fingerprint <hex>').hideHelp())
+  );
 }
 
 async function runUndoCommand(

@@ -22,7 +22,7 @@ import type { InstalledFile, InstalledLink } from './receipt.js';
 import { undoCommand } from './undo-command.js';
 import { applyServices } from './services.js';
 import { stagedFolder } from './staged.js';
-import { accountsOf, addAccounts } from './steps/accounts.js';
+import { accountsOf, accountsTogether, addAccounts } from './steps/accounts.js';
 import { checkServices } from './steps/check.js';
 import { placeCommand } from './steps/command.js';
 import { placeFiles } from './steps/files.js';
@@ -126,7 +126,7 @@ type Left = Pick<Applied, 'packages' | 'accounts'>;
 function withStep({ packages, accounts }: Left, step: PlanStep, { plan, facts }: ApplyRequest): Left {
   if (step.kind === 'rpms') return { packages: together(packages, packageChangesOf(step, plan)), accounts };
   if (step.kind !== 'users') return { packages, accounts };
-  return { packages, accounts: [...accounts, ...accountsOf(step.users, facts)] };
+  return { packages, accounts: accountsTogether(accounts, accountsOf(step.users, facts)) };
 }
 
 async function perform(

@@ -219,21 +219,9 @@ said=$("$stage/program/runtime/node" --version 2>&1) ||
 # From here on Ctrl-C is the program's: it undoes what it began, and its exit code is the answer.
 trap : HUP INT TERM
 status=0
-if [ "$verb" != rollback ] && [ "$verb" != uninstall ]; then
-  set -- "$verb" "$stage" "$@"
-else
-  # What proved the folder is not for these commands.
-  skip=
-  for word in "$@"; do
-    shift
-    if [ -n "$skip" ]; then skip= && continue; fi
-    case $word in
-      --key | --fingerprint) skip=yes ;;
-      --key=* | --fingerprint=*) ;;
-      *) set -- "$@" "$word" ;;
-    esac
-  done
-  set -- "$verb" "$@"
-fi
+case $verb in
+  rollback | uninstall) set -- "$verb" "$@" ;;
+  *) set -- "$verb" "$stage" "$@" ;;
+esac
 "$stage/program/runtime/node" "$stage/program/installer.cjs" "$@" || status=$?
 exit "$status"

@@ -136,7 +136,7 @@ export interface BuildChoice {
 }
 
 /** Builds run as one of these numeric users: no account has them, so no file or process is theirs. */
-const BUILD_UIDS = { first: 47_801, last: 47_899 } as const;
+export const BUILD_UIDS = { first: 47_801, last: 47_899 } as const;
 
 /** Contents + site + facts → steps. Pure: the same input gives the same plan. */
 export function makePlan(request: PlanRequest): Plan {

@@ -11,6 +11,7 @@ import { candidateFor, validate } from './configuration.js';
 import type { Audit } from './audit.js';
 import type { Journal } from './journal.js';
 import { openJournal } from './journal.js';
+import { dropOldBuilds } from './old-builds.js';
 import type { Kept } from './kept-aside.js';
 import { keepAside, readKept } from './kept-aside.js';
 import type { Receipt } from './receipt.js';
@@ -77,6 +78,7 @@ export async function runUndo(host: Host, request: UndoRequest, run: UndoRun): P
     if (request.dryRun) return { ...result, outcome: 'planned' };
     if (!agreed) return { ...result, outcome: 'declined' };
     await requireValid(host, undo, plan, stage, request.reporter);
+    await dropOldBuilds(host);
 
     request.audit?.note({
       bundle: bundleBefore(undo),

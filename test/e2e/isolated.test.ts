@@ -15,6 +15,8 @@ import { operator, packer } from './install-lab.js';
 
 const HOLD = '/var/tmp/hold';
 const HELD = `${target.buildRoot}${target.build}/hello/source/held`;
+/** The build has begun, and waits until HELD is gone. */
+const BUILDS = `test -e ${HELD} && pgrep -f '[b]uild.sh'`;
 const C_SOURCE = {
   'hello.c': '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n',
   'build.sh':
@@ -37,6 +39,8 @@ describe('where a component is built', () => {
   const added = async (): Promise<string[]> => (await packages()).filter((name) => !before.includes(name));
   const leftovers = (): Promise<string> =>
     out(`ls -A ${target.build}; grep ${target.isolated} /proc/[0-9]*/mountinfo`);
+  /** Processes of the users that builds run as. */
+  const builders = (): Promise<string> => out("ps -eo uid=,args= | awk '$1 >= 47801 && $1 <= 47899'");
   const again = (folder: string, words = ''): Promise<Outcome> =>
     op.sh(`airbundle install ${folder} -y ${words}`, { timeoutMs: 300_000 });
   const first = (folder: string, words = ''): Promise<Outcome> => op.first(folder, `-y ${words}`);
@@ -158,6 +162,18 @@ describe('where a component is built', () => {
     });
   });
 
+  it('an uninstall ends the build that a killed run left on the node', async () => {
+    const folder = await op.carry(held);
+    const killed = begin(folder, `${key()} --build host`);
+    await until(`test -e ${target.build}/hello/source/held && pgrep -f '[b]uild.sh'`);
+    await op.sh('kill -KILL -$(cat /run/group)');
+    await killed;
+    expect(await builders()).not.toBe('');
+    const gone = await op.sh(`cd ${folder} && sh install.sh uninstall --purge ${key()}`);
+    expect([gone.exitCode, gone.stderr]).toEqual([0, expect.anything()]);
+    expect([await added(), await builders(), await leftovers()]).toEqual([[], '', '']);
+  });
+
   describe('in a root of its own', () => {
     it('gives the node the program and the packages that it lacks to run, nothing else', async () => {
       const folder = await op.carry(made);
@@ -191,17 +207,29 @@ describe('where a component is built', () => {
       };
       const words = `${key()} --build isolated`;
       await kill(begin(folder, words), `test -d ${target.buildRoot}/usr/share`);
-      await kill(begin(folder, words), `test -e ${HELD}`);
+      await kill(begin(folder, words), BUILDS);
       // The build of the killed run is still at it, in its own namespace.
       expect(await leftovers()).toMatch(/mountinfo:.*_isolated\/root \/ /);
 
       const last = begin(folder, words);
-      await until(`test "$(grep -c '"step-start","step":"build"' ${target.journal})" = 2 && test -e ${HELD}`);
+      await until(`test "$(grep -c '"step-start","step":"build"' ${target.journal})" = 2 && ${BUILDS}`);
       await op.sh(`rm ${HELD}`);
       const done = await last;
       expect([done.exitCode, done.stderr]).toEqual([0, expect.anything()]);
       expect(await added()).toEqual(['libatomic', 'other', 'runner']);
       expect([await out('hello'), await leftovers()]).toEqual(['hello', '']);
+    });
+
+    it('a rollback ends the build that a killed run left, and removes its root', async () => {
+      const folder = await op.carry(held);
+      const killed = begin(folder, `${key()} --build isolated`);
+      await until(BUILDS);
+      await op.sh('kill -KILL -$(cat /run/group)');
+      await killed;
+      expect(await leftovers()).toMatch(/mountinfo:.*_isolated\/root \/ /);
+      const back = await op.sh(`cd ${folder} && sh install.sh rollback ${key()}`);
+      expect([back.exitCode, back.stderr]).toEqual([0, expect.anything()]);
+      expect([await added(), await leftovers()]).toEqual([[], '']);
     });
 
     it('refuses before anything is moved when the node would lack a library, and names its package', async () => {

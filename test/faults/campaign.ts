@@ -1,11 +1,12 @@
 import { archiveGroup, bitGroup, sampledGroup, sizeGroup } from './damage.js';
-import { killGroup, momentGroup, pairGroup } from './kills.js';
+import type { Broken } from './broken.js';
+import { givenGroup, killGroup, momentGroup, pairGroup } from './kills.js';
 import { clockGroup, diskGroup, raceGroup, stepGroup } from './mishaps.js';
 import type { Options } from './options.js';
 import { propertyGroup } from './properties.js';
 import type { Stage } from './stage.js';
 import { raise } from './stage.js';
-import type { GroupResult } from './tally.js';
+import type { Ended, GroupResult } from './tally.js';
 
 /** A part of the campaign; those on a node share the miniature's nodes. */
 type OnNode = (stage: Stage, options: Options) => Promise<GroupResult>;
@@ -51,6 +52,22 @@ export interface Campaign {
   /** When to begin no further case, in milliseconds after the nodes are up. */
   readonly budgetMs: number;
   readonly onGroup: (result: GroupResult) => void;
+  readonly onCase?: (ended: Ended) => void;
+}
+
+/** Cases that were typed, and nothing else. */
+export async function again(
+  cases: readonly Broken[],
+  given: Omit<Campaign, 'long' | 'groups' | 'budgetMs'>,
+): Promise<GroupResult[]> {
+  const stage = await raise(given.nodes);
+  try {
+    const result = await givenGroup(stage, cases, { ...given, long: true, deadline: Infinity });
+    given.onGroup(result);
+    return [result];
+  } finally {
+    await stage.down();
+  }
 }
 
 export async function campaign(given: Campaign): Promise<GroupResult[]> {
@@ -66,7 +83,7 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
       const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
       const left = end - performance.now();
       const deadline = performance.now() + (left * weightOf(name)) / waiting;
-      const ended = await run(name, { long: given.long, seed: given.seed, deadline });
+      const ended = await run(name, { ...given, deadline });
       if (ended === undefined) continue;
       const result = { ...ended, name };
       results.push(result);

@@ -133,11 +133,7 @@ function* shuffled(many: number, count: number, seed: number): Generator<number>
 }
 
 export async function bitGroup(options: Options): Promise<GroupResult> {
-  const tally = new Tally(
-    'every bit of the four files of a small bundle',
-    'refused, with a reason',
-    options.seed,
-  );
+  const tally = new Tally('every bit of the four files of a small bundle', 'refused, with a reason', options);
   await inScratch(async (work) => {
     const folder = await madeFolder(work);
     const names = [...folder.files.keys()];
@@ -165,11 +161,7 @@ export async function bitGroup(options: Options): Promise<GroupResult> {
 
 /** A bundle of more than a mebibyte, with a real program in it: flips and truncations at random. */
 export async function sampledGroup(options: Options): Promise<GroupResult> {
-  const tally = new Tally(
-    'flips and truncations of a bundle of 2 MiB',
-    'refused, with a reason',
-    options.seed,
-  );
+  const tally = new Tally('flips and truncations of a bundle of 2 MiB', 'refused, with a reason', options);
   await inScratch(async (work) => {
     const program = Buffer.alloc(
       2 * 1024 * 1024,
@@ -376,7 +368,7 @@ export async function archiveGroup(options: Options): Promise<GroupResult> {
   const tally = new Tally(
     'hostile archives, without the help of a signature',
     'refused, with a reason',
-    options.seed,
+    options,
   );
   await inScratch(async (work) => {
     const folder = await madeFolder(work);
@@ -408,11 +400,7 @@ const GIB = 1024 ** 3;
 
 /** Around the sizes at which counters of 31, 32 and 33 bits and ustar's 11 octal digits end. */
 export async function sizeGroup(options: Options): Promise<GroupResult> {
-  const tally = new Tally(
-    'sizes around 2, 4 and 8 GiB',
-    'held exactly, or refused with a reason',
-    options.seed,
-  );
+  const tally = new Tally('sizes around 2, 4 and 8 GiB', 'held exactly, or refused with a reason', options);
   for (const edge of [2 * GIB, 4 * GIB, 8 * GIB])
     for (const sizeBytes of [edge - 513, edge - 512, edge - 1, edge, edge + 1, edge + 512]) {
       const given = { path: 'rpms/big.rpm', mode: 0o644, sizeBytes };

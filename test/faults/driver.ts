@@ -10,6 +10,8 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { connect } from 'node:net';
+import type { Documents } from './documents.js';
+import { documentDifferences } from './documents.js';
 import type { Attempt, Case, CaseResult, Fault } from './protocol.js';
 
 const HOME = '/opt/faults';
@@ -23,10 +25,14 @@ const NOT_OURS = new Set([HOME, '/etc/mtab', '/etc/resolv.conf', '/etc/hosts', '
 const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', '/var/lib/mini', '/var/lib/mini-data'];
 const COMMAND_MS = 90_000;
 const RPM = '/usr/bin/rpm';
+const HASHES = `${HOME}/hashes.json`;
 
 type State = Map<string, string>;
 
-const hashes = new Map<string, string>();
+/** By file, size and times, which a change cannot keep: from one start of this program to the next. */
+const hashes = new Map<string, string>(
+  fs.existsSync(HASHES) ? (JSON.parse(fs.readFileSync(HASHES, 'utf8')) as [string, string][]) : [],
+);
 
 function hashOf(path: string, facts: fs.BigIntStats): string {
   const key = [facts.dev, facts.ino, facts.size, facts.mtimeNs, facts.ctimeNs].join(':');
@@ -37,11 +43,12 @@ function hashOf(path: string, facts: fs.BigIntStats): string {
   return hash;
 }
 
+const DOCUMENT = /^\/var\/lib\/airbundle\/(?:receipt\.json|backup\/[^/]+\/undo\.json)$/;
+
 /** What is different in every run by its nature is left out: times and run ids of receipts, the day in /etc/shadow. */
 function contentOf(path: string): Buffer | string {
   const bytes = fs.readFileSync(path);
-  if (/^\/var\/lib\/airbundle\/(?:receipt\.json|backup\/[^/]+\/undo\.json)$/.test(path))
-    return withoutRun(bytes.toString('utf8'));
+  if (DOCUMENT.test(path)) return withoutRun(bytes.toString('utf8'));
   if (/^\/etc\/shadow-?$/.test(path)) return bytes.toString('utf8').replace(/^([^:]*:[^:]*):\d*/gm, '$1:');
   return bytes;
 }
@@ -82,6 +89,17 @@ function withoutHistory(state: State): State {
       kept.set(`/var/lib/airbundle/backup/RUN${backup[2]} ${entry}`, 'kept');
   }
   return kept;
+}
+
+/** The documents among these files, to say where they differ. */
+function documentsIn(paths: Iterable<string>): Documents {
+  return [...paths]
+    .filter((path) => DOCUMENT.test(path))
+    .sort()
+    .map((path) => [
+      path.replace(/\/backup\/[^/]+\//, '/backup/RUN/'),
+      withoutRun(fs.readFileSync(path, 'utf8')),
+    ]);
 }
 
 const output = (file: string, args: readonly string[]): string =>
@@ -137,8 +155,18 @@ function differences(before: State, after: State): string[] {
   return found.sort();
 }
 
-const readState = (name: string, which: 'files' | 'state'): State =>
-  new Map(JSON.parse(fs.readFileSync(`${KEPT}/${name}/${which}.json`, 'utf8')) as [string, string][]);
+const readKept = (name: string, which: 'files' | 'state' | 'documents'): [string, string][] =>
+  JSON.parse(fs.readFileSync(`${KEPT}/${name}/${which}.json`, 'utf8')) as [string, string][];
+const readState = (name: string, which: 'files' | 'state'): State => new Map(readKept(name, which));
+
+/** Against the end of an unbroken run: paths, and where documents differ. */
+function differencesToEnd(name: string, state: State): string[] {
+  if (!fs.existsSync(`${KEPT}/${name}`)) return [];
+  const found = differences(readState(name, 'state'), state);
+  return found.length === 0
+    ? []
+    : [...found, ...documentDifferences(readKept(name, 'documents'), documentsIn(files().keys()))];
+}
 
 async function keep(name: string): Promise<string> {
   const folder = `${KEPT}/${name}`;
@@ -162,8 +190,10 @@ async function keep(name: string): Promise<string> {
         `mkdir -p "${folder}/root$(dirname "${path}")" && cp -a "${path}" "${folder}/root${path}"`,
       ]);
   const state = await lookAround();
-  fs.writeFileSync(`${folder}/files.json`, JSON.stringify([...files()]));
+  const all = files();
+  fs.writeFileSync(`${folder}/files.json`, JSON.stringify([...all]));
   fs.writeFileSync(`${folder}/state.json`, JSON.stringify([...state]));
+  fs.writeFileSync(`${folder}/documents.json`, JSON.stringify(documentsIn(all.keys())));
   return digestOf(state);
 }
 
@@ -330,8 +360,8 @@ async function runCase(given: Case): Promise<CaseResult> {
   const last = await attempt(given.command, {}, false);
   fs.rmSync(FAULT, { force: true });
   const state = await lookAround();
-  const wanted = fs.existsSync(`${KEPT}/${given.from}-end`) ? readState(`${given.from}-end`, 'state') : state;
-  return { id: given.id, attempts, last, digest: digestOf(state), differs: differences(wanted, state) };
+  const differs = differencesToEnd(`${given.from}-end`, state);
+  return { id: given.id, attempts, last, digest: digestOf(state), differs };
 }
 
 const say = (text: string): void => {
@@ -351,6 +381,7 @@ async function main(): Promise<void> {
       });
       say(JSON.stringify(result));
     }
+  fs.writeFileSync(HASHES, JSON.stringify([...hashes]));
 }
 
 void main();

@@ -5,12 +5,14 @@
  *   -- --seed N         what is drawn at random; printed
  *   -- --minutes N      begins no further case after that time; each group gets its share
  *   -- --nodes N        machines side by side (default 2)
+ *   -- --case C         one case, as a failed one is named; more than once for more of them
  *   -- --json           one JSON object a group
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { campaign, GROUPS } from './campaign.js';
-import type { GroupResult } from './tally.js';
+import { parseBroken } from './broken.js';
+import { again, campaign, GROUPS } from './campaign.js';
+import type { Ended, GroupResult } from './tally.js';
 import { lastLine, renderTable } from './tally.js';
 
 const { values } = parseArgs({
@@ -18,6 +20,7 @@ const { values } = parseArgs({
     long: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     only: { type: 'string' },
+    case: { type: 'string', multiple: true, default: [] },
     seed: { type: 'string' },
     minutes: { type: 'string' },
     nodes: { type: 'string', default: '2' },
@@ -32,7 +35,13 @@ const unknown = groups.filter((name) => !GROUPS.includes(name));
 if (unknown.length > 0) {
   throw new Error(`no group is called ${unknown.join(', ')}; there are: ${GROUPS.join(', ')}`);
 }
-say(`faults: seed ${String(seed)}, ${values.long ? 'long' : 'short'} form: ${groups.join(', ')}`);
+// What stands behind the words of a case is for a person.
+const cases = values.case.map((text) => parseBroken(text.replace(/ .*/, '')));
+say(
+  cases.length > 0
+    ? `faults: ${String(cases.length)} cases again`
+    : `faults: seed ${String(seed)}, ${values.long ? 'long' : 'short'} form: ${groups.join(', ')}`,
+);
 
 const show = (result: GroupResult): void => {
   if (values.json)
@@ -43,14 +52,22 @@ const show = (result: GroupResult): void => {
   for (const { id, what } of result.failures) say(`  FAILED ${id}: ${what}`);
 };
 
-const results = await campaign({
-  long: values.long,
-  seed,
-  groups,
-  nodes: Number(values.nodes),
-  budgetMs: values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000,
-  onGroup: show,
-});
+const EVERY = 100;
+/** A run of hours has to say how far it is, and what failed at once. */
+const progress = ({ group, id, problem, done }: Ended): void => {
+  if (problem !== undefined) process.stderr.write(`FAILED ${id}: ${problem}\n`);
+  if (done % EVERY === 0) process.stderr.write(`${group}: ${String(done)} cases\n`);
+};
+const common = { seed, nodes: Number(values.nodes), onGroup: show, onCase: progress };
+const results =
+  cases.length > 0
+    ? await again(cases, common)
+    : await campaign({
+        ...common,
+        long: values.long,
+        groups,
+        budgetMs: values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000,
+      });
 say(renderTable(results));
 say(lastLine(results));
 process.exitCode = results.some((result) => result.failures.length > 0) ? 1 : 0;

@@ -1,5 +1,7 @@
+import type { Blow, Broken } from './broken.js';
+import { caseOf } from './broken.js';
 import type { Options } from './options.js';
-import type { Case, CaseResult, Fault } from './protocol.js';
+import type { CaseResult } from './protocol.js';
 import type { Commands, Stage } from './stage.js';
 import type { GroupResult } from './tally.js';
 import { randomFrom, Tally } from './tally.js';
@@ -12,24 +14,20 @@ import { randomFrom, Tally } from './tally.js';
 const SHORT = { kills: 24, pairs: 40, moments: 4 };
 const LONG = { pairs: 500, moments: 60 };
 
-const killAt = (n: number, kind: string, everything: boolean): Fault => ({
-  shim: { FAULT_AT: String(n), FAULT_KIND: kind },
-  everything,
-});
-
 /** Half of the cases leave rpm, builds and the lock to themselves, half end them too, as a power cut would. */
 const isPowerCut = (n: number): boolean => n % 2 === 0;
 
 /** Every call, before it is made; programs and renames also once they are done; writes also half done. */
-function pointsOf(calls: readonly string[]): { n: number; kind: string; what: string }[] {
-  return calls.flatMap((call, index) => {
-    const name = call.split(' ')[0] ?? '';
+function pointsOf(from: keyof Commands, calls: readonly string[]): Broken[] {
+  return calls.flatMap((what, index) => {
+    const name = what.split(' ')[0] ?? '';
     const kinds = [
-      'kill',
-      ...(['exec', 'rename'].includes(name) ? ['after'] : []),
-      ...(name === 'write' ? ['torn'] : []),
+      'kill' as const,
+      ...(['exec', 'rename'].includes(name) ? ['after' as const] : []),
+      ...(name === 'write' ? ['torn' as const] : []),
     ];
-    return kinds.map((kind) => ({ n: index + 1, kind, what: call }));
+    const call = index + 1;
+    return kinds.map((kind) => ({ from, blows: [{ kind, call, power: isPowerCut(call) }], what }));
   });
 }
 
@@ -52,10 +50,11 @@ export function problemOf(result: CaseResult): string | undefined {
 
 async function broken(
   stage: Stage,
-  cases: readonly Case[],
+  all: readonly Broken[],
   tally: Tally,
   options: Options,
 ): Promise<GroupResult> {
+  const cases = all.map((one) => caseOf(one, stage.commands));
   tally.planned = cases.length;
   // In no order: where the time is over before the end, what was done is a fair sample.
   const below = randomFrom(options.seed + 3);
@@ -80,52 +79,42 @@ export async function killGroup(stage: Stage, from: keyof Commands, options: Opt
   const tally = new Tally(
     `kill at each call, ${from === 'fresh' ? 'first installation' : 'next release'}`,
     END,
-    options.seed,
+    options,
   );
   const calls = await stage.calls(from);
   tally.note = `${String(calls.length)} calls in an unbroken run`;
-  const all = pointsOf(calls);
+  const all = pointsOf(from, calls);
   const chosen = options.long ? all : sample(all, SHORT.kills, randomFrom(options.seed));
-  const cases = chosen.map(({ n, kind, what }): Case => ({
-    id: `${kind} ${String(n)} ${what.slice(0, 60)}`,
-    from,
-    command: stage.commands[from],
-    faults: [killAt(n, kind, isPowerCut(n))],
-  }));
-  return broken(stage, cases, tally, options);
+  return broken(stage, chosen, tally, options);
 }
 
 /** Killed, and killed again while recovering. The second run may be shorter: a kill after its end is void. */
 export async function pairGroup(stage: Stage, options: Options): Promise<GroupResult> {
-  const tally = new Tally('kill, and kill again while recovering', END, options.seed);
+  const tally = new Tally('kill, and kill again while recovering', END, options);
   const calls = { fresh: await stage.calls('fresh'), old: await stage.calls('old') };
   const below = randomFrom(options.seed + 1);
-  const cases = Array.from({ length: options.long ? LONG.pairs : SHORT.pairs }, (_, index): Case => {
+  const cases = Array.from({ length: options.long ? LONG.pairs : SHORT.pairs }, (): Broken => {
     const from = below(4) === 0 ? 'old' : 'fresh';
     const many = calls[from].length;
-    const [first, second] = [1 + below(many), 1 + below(many)];
-    return {
-      id: `pair ${String(index + 1)}, ${from}: ${String(first)} then ${String(second)}`,
-      from,
-      command: stage.commands[from],
-      faults: [killAt(first, 'kill', isPowerCut(below(2))), killAt(second, 'kill', isPowerCut(below(2)))],
-    };
+    const at = [1 + below(many), 1 + below(many)];
+    const blows = at.map((call): Blow => ({ kind: 'kill', call, power: isPowerCut(below(2)) }));
+    return { from, blows };
   });
   return broken(stage, cases, tally, options);
 }
 
 /** At random moments, everything at once: install.sh, the program, rpm and its scriptlets, the build. */
 export async function momentGroup(stage: Stage, options: Options): Promise<GroupResult> {
-  const tally = new Tally('kill everything at random moments', END, options.seed);
+  const tally = new Tally('kill everything at random moments', END, options);
   const below = randomFrom(options.seed + 2);
-  const cases = Array.from({ length: options.long ? LONG.moments : SHORT.moments }, (_, index): Case => {
-    const afterMs = 50 + below(3500);
-    return {
-      id: `moment ${String(index + 1)}: ${String(afterMs)} ms`,
-      from: 'fresh',
-      command: stage.commands.fresh,
-      faults: [{ killAfterMs: afterMs, everything: true }],
-    };
-  });
+  const cases = Array.from({ length: options.long ? LONG.moments : SHORT.moments }, (): Broken => ({
+    from: 'fresh',
+    blows: [{ kind: 'moment', afterMs: 50 + below(3500) }],
+  }));
   return broken(stage, cases, tally, options);
+}
+
+/** Cases that were typed: those of a run that failed, again. */
+export function givenGroup(stage: Stage, given: readonly Broken[], options: Options): Promise<GroupResult> {
+  return broken(stage, given, new Tally('the cases that were given', END, options), options);
 }

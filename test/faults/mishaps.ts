@@ -64,7 +64,7 @@ async function survive(
   const tally = new Tally(
     group,
     'a clean error, the old state back and serving; then the same command ends as the unbroken run',
-    options.seed,
+    options,
   );
   tally.planned = all.length;
   const cases = all.map(({ id, from, fault }): Case => ({
@@ -215,7 +215,7 @@ export async function clockGroup(stage: Stage, options: Options): Promise<GroupR
   const tally = new Tally(
     'the clock ten years before and behind',
     'it installs, and ends as the unbroken run',
-    options.seed,
+    options,
   );
   const cases = (['fresh', 'old'] as const).flatMap((from) =>
     [TEN_YEARS_S, -TEN_YEARS_S].map((seconds): Case => ({
@@ -245,7 +245,7 @@ export async function raceGroup(stage: Stage, options: Options): Promise<GroupRe
   const tally = new Tally(
     "racers: nobody, and the build's own user",
     'no swap gets into the node: the run is refused, or ends as the unbroken one',
-    options.seed,
+    options,
   );
   const rounds = options.long ? 20 : 1;
   const swapped = `[ -s ${HOME}/races ]`;

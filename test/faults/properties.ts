@@ -252,7 +252,7 @@ export async function propertyGroup(options: Options): Promise<GroupResult> {
   const tally = new Tally(
     `generated input for ${READERS.map(({ name }) => name).join(', ')}`,
     'read, or refused with a reason; never slow',
-    options.seed,
+    options,
   );
   const each = options.long ? 100_000 : 2000;
   tally.planned = each * READERS.length;

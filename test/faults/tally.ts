@@ -1,8 +1,18 @@
 import { createHash } from 'node:crypto';
+import type { Options } from './options.js';
 
 export interface Failure {
   readonly id: string;
   readonly what: string;
+}
+
+/** A case that has ended. */
+export interface Ended {
+  readonly group: string;
+  readonly id: string;
+  readonly problem: string | undefined;
+  /** How many of its group have ended. */
+  readonly done: number;
 }
 
 /** What one group of the campaign has shown. */
@@ -40,7 +50,7 @@ export class Tally {
   constructor(
     private readonly group: string,
     private readonly claim: string,
-    private readonly seed: number,
+    private readonly options: Pick<Options, 'seed' | 'onCase'>,
   ) {}
 
   /** @param problem why the case did not end as it must; undefined: it did */
@@ -52,6 +62,7 @@ export class Tally {
     // A case that fails without its fault has failed all the same.
     if (outcome.problem !== undefined) this.failures.push({ id, what: outcome.problem });
     else if (outcome.fired) this.counts.converged += 1;
+    this.options.onCase?.({ group: this.group, id, problem: outcome.problem, done: this.counts.cases });
   }
 
   /** Many alike at once. */
@@ -63,7 +74,7 @@ export class Tally {
     return {
       group: this.group,
       claim: this.claim,
-      seed: this.seed,
+      seed: this.options.seed,
       planned: Math.max(this.planned, this.counts.cases),
       ...this.counts,
       failures: this.failures,

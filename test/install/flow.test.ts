@@ -5,6 +5,7 @@ import { BundleError } from '../../src/errors.js';
 import type { InstallRequest, InstallResult } from '../../src/install/install.js';
 import { install } from '../../src/install/install.js';
 import type { Receipt } from '../../src/install/receipt.js';
+import { BundledConfiguration } from '../../src/model/declared.js';
 import { target } from '../../src/model/layout.js';
 import { createReporter } from '../../src/report.js';
 import type { Rooted, RootedOptions } from '../host/rooted.js';
@@ -22,6 +23,14 @@ const answer: NonNullable<RootedOptions['answer']> = ([program, ...words]) => {
   return undefined;
 };
 
+const HELLO_ACCOUNT = {
+  configuration: BundledConfiguration.parse({ accounts: [{ name: 'hello' }] }),
+};
+const SITE = `airbundle-site: 1
+name: bank
+nodes: [{ name: n1, address: 10.20.0.31, interface: eth0 }]
+`;
+
 describe('the way through an installation', () => {
   let work: string;
   let made: MadeBundle;
@@ -31,8 +40,8 @@ describe('the way through an installation', () => {
   });
   afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-  const node = (fail?: RootedOptions['fail']): Rooted => {
-    const host = rootedHost({ answer, ...(fail === undefined ? {} : { fail }) });
+  const node = (fail?: RootedOptions['fail'], answered: typeof answer = answer): Rooted => {
+    const host = rootedHost({ answer: answered, ...(fail === undefined ? {} : { fail }) });
     cpSync(made.folder, path.join(host.root, 'm'), { recursive: true });
     host.put('/key.pem', key.pem);
     host.put('/usr/sbin/useradd', '');
@@ -204,6 +213,22 @@ describe('the way through an installation', () => {
       code: 'NO_ROOM',
       exit: 5,
     });
+  });
+
+  it('counts an account once, although an earlier run had announced it and made none', async () => {
+    const configured = await makeBundle({ work: path.join(work, 'account'), key, component: HELLO_ACCOUNT });
+    let adds = false;
+    const host = node(undefined, (argv) => (argv[0] === 'useradd' && adds ? {} : answer(argv)));
+    rmSync(path.join(host.root, 'm'), { recursive: true });
+    cpSync(configured.folder, path.join(host.root, 'm'), { recursive: true });
+    host.put('/desk/site.yaml', SITE);
+    const given = { site: '/desk/site.yaml', node: 'n1' };
+    // There is no useradd in the first run, and nothing that builds in the second.
+    expect(await failure(run(host, given))).toMatchObject({ code: 'ACCOUNT_FAILED' });
+    adds = true;
+    const failed = await failure(run(host, { ...given, runId: 'run2' }));
+    expect(failed.code).not.toBe('ACCOUNT_FAILED');
+    expect(failed.hint).toContain('1 accounts of this run stay');
   });
 
   it('stops before the next step when asked, and undoes', async () => {

@@ -126,3 +126,15 @@ export const backendImage = async (folder: string, identity: string): Promise<st
     changes: ['CMD ["/usr/local/bin/node", "/srv/server.cjs"]'],
     flat: false,
   });
+
+/** Holds /python.tar, which makes a node one that Ansible can work on. */
+export const pythonImage = async (): Promise<string> =>
+  makeImage({
+    name: 'python',
+    from: await baseImage(),
+    scripts: ['python'],
+    inputs: [],
+    mounts: {},
+    changes: [],
+    flat: false,
+  });

@@ -22,6 +22,7 @@ missing_packages() {
   while read -r program package; do
     have "$program" || printf '%s ' "$package"
   done <<'LIST'
+ansible-playbook ansible-core
 dockerd docker.io
 debootstrap debootstrap
 gcc gcc
@@ -30,6 +31,8 @@ gpg gnupg
 openssl openssl
 rpmbuild rpm
 shellcheck shellcheck
+ssh openssh-client
+ssh-keygen openssh-client
 tar tar
 xz xz-utils
 LIST

@@ -12,6 +12,15 @@ export function accountsOf(users: readonly SystemUser[], { groups }: Groups): Ma
   return users.map(({ name }) => ({ name, ownGroup: !groups.has(name) }));
 }
 
+/** Pure: each once, as the first of the runs announced it: a run that was broken off before useradd announces it again. */
+export function accountsTogether(
+  before: readonly MadeAccount[],
+  made: readonly MadeAccount[],
+): readonly MadeAccount[] {
+  const known = new Set(before.map(({ name }) => name));
+  return [...before, ...made.filter(({ name }) => !known.has(name))];
+}
+
 export async function addAccounts(
   host: Host,
   users: readonly SystemUser[],
