@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { runProgram } from './commandline.js';
-import { deployCommand } from './deploy-commands.js';
+import { deployCommand, siteStatusCommand } from './rollout-commands.js';
 import { localHost } from './host/local.js';
 import { dialSsh } from './host/ssh.js';
 import { deskPlanCommand } from './plan-commands.js';
@@ -11,6 +11,7 @@ function program(): Command {
     'Brings a signed bundle to the nodes of a site over SSH, from one machine inside the closed network.',
   );
   deployCommand(root, { host: localHost, dial: dialSsh });
+  siteStatusCommand(root, { host: localHost, dial: dialSsh });
   deskPlanCommand(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;

@@ -8,7 +8,8 @@ import type { NodeAgent } from './agent.js';
 import type { Clock } from './clock.js';
 import { firstWords, reasonOf } from './words.js';
 
-const ASK_MS = 60_000;
+const STATUS_MS = 60_000;
+const ASK_MS = 10_000;
 
 /** @returns what a node is asked in the secret's stead; undefined when there is none at hand */
 export function secretQuestion(secret: string | undefined): SecretQuestion | undefined {
@@ -42,6 +43,7 @@ export async function lookAtAddresses(agent: NodeAgent): Promise<readonly string
 
 async function readAddresses(agent: NodeAgent): Promise<string[]> {
   const shown = await agent.run(['ip', '-o', '-4', 'addr', 'show'], { asRoot: true, timeoutMs: ASK_MS });
+  if (shown.timedOut) throw new Error(`it did not answer within ${String(ASK_MS / 1000)} s`);
   if (shown.exitCode !== 0) throw new Error(`"ip addr show" does not answer: ${firstWords(shown.stderr)}`);
   return shown.stdout.split('\n').flatMap((line) => /^\d+: \S+\s+inet ([0-9.]+)/.exec(line)?.[1] ?? []);
 }
@@ -64,7 +66,7 @@ async function readStatus(
     [target.command, 'status', '-o', 'json', ...(question === undefined ? [] : ['--compare-secret'])],
     {
       asRoot: true,
-      timeoutMs: ASK_MS,
+      timeoutMs: STATUS_MS,
       ...(question === undefined ? {} : { input: `${JSON.stringify(question)}\n` }),
     },
   );

@@ -27,7 +27,7 @@ export interface PreflightGiven {
   readonly upload: (agent: NodeAgent) => Promise<UploadResult>;
   /** Nodes at a time. */
   readonly parallel: number;
-  readonly planArgv: (agent: NodeAgent, uploaded: UploadResult) => Argv;
+  readonly planArgv: (agent: NodeAgent, uploaded: UploadResult) => Promise<Argv>;
 }
 
 export interface Prepared {
@@ -56,7 +56,10 @@ export async function preflight(cluster: Cluster, given: PreflightGiven): Promis
       cluster.reporter,
       `plan ${agent.name}`,
       `${agent.name}: verify the bundle and plan`,
-      () => askPlan(agent, given.planArgv(agent, uploaded)),
+      async (step) =>
+        askPlan(agent, await given.planArgv(agent, uploaded), cluster.clock, (words) => {
+          step.note(words);
+        }),
       ({ plan }) => (plan === undefined ? 'refused' : planInWords(plan)),
     );
     return { uploaded, ...asked };

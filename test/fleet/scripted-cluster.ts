@@ -157,7 +157,7 @@ export function scripted({
       release: { title: 'tts-ha 1.1.0', goal: { digest: V2.digest, siteDigest: V2.siteDigest } },
       parallel: 4,
       upload: (agent) => agent.upload(() => undefined),
-      planArgv: () => ['plan'],
+      planArgv: async () => ['plan'],
       install: (agent, _uploaded, onLine) => agent.follow('install-2', ['install'], onLine),
       ...more,
     }),
