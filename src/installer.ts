@@ -80,14 +80,14 @@ function program(): Command {
     .action(runPlan);
   commonOptions(root.command('status'))
     .description('versions, services, VIPs, backends, and files that were changed since')
-    .option('--site', 'as far as this node can see: whether another machine answers for a VIP')
+    .option('--own-view', 'as far as this node can see: whether another machine answers for a VIP')
     .option(
       '--compare-secret',
       'compare the VRRP secret with the salted hash on stdin; only "same" or "different" is told',
     )
     .addHelpText(
       'after',
-      '\nExit code 0 also when something is wrong: it is listed under "problems".\n\nExamples:\n  airbundle status -o json\n  airbundle status --site',
+      '\nExit code 0 also when something is wrong: it is listed under "problems".\n\nExamples:\n  airbundle status -o json\n  airbundle status --own-view',
     )
     .action(runStatus);
   commonOptions(root.command('tools'))
@@ -114,7 +114,7 @@ function program(): Command {
 }
 
 interface StatusOptions extends CommonOptions {
-  readonly site?: boolean;
+  readonly ownView?: boolean;
   readonly compareSecret?: boolean;
 }
 
@@ -122,11 +122,11 @@ async function runStatus(options: StatusOptions): Promise<void> {
   requireRoot();
   const host = localHost();
   const status = await readStatus(host, options.compareSecret === true ? await askedSecret() : undefined);
-  const view = options.site === true ? await readOwnView(host, status) : undefined;
+  const view = options.ownView === true ? await readOwnView(host, status) : undefined;
   const text = `${renderStatus(status)}${view === undefined ? '' : renderOwnView(view)}`;
   process.stdout.write(
     options.output === 'json'
-      ? `${JSON.stringify(view === undefined ? status : { ...status, site: view }, null, 2)}\n`
+      ? `${JSON.stringify(view === undefined ? status : { ...status, ownView: view }, null, 2)}\n`
       : text.split('\n').map(printable).join('\n'),
   );
 }

@@ -19,7 +19,7 @@ export async function askedSecret(input: AsyncIterable<Buffer> = process.stdin):
     code: 'BAD_QUESTION',
     message:
       '--compare-secret takes one line of JSON on stdin: {"salt": 32 hex digits, "proof": 64 hex digits}',
-    hint: 'bundle status --site site.yaml asks so from a jump host; by hand leave --compare-secret out.',
+    hint: 'airbundle status --site site.yaml asks so from a jump host; by hand leave --compare-secret out.',
   });
 }
 

@@ -46,7 +46,7 @@ function arpFindings(node: string, { name, address, here, arp }: SeenVip): Findi
         code: 'TWO_HOLDERS',
         message: `this node holds ${vip}, and another machine answers for it as well`,
         cause: 'the other node takes no notice of this one, or a foreign machine has the address',
-        next: 'from a machine that reaches all nodes: bundle status --site site.yaml, which compares them',
+        next: 'from a machine that reaches all nodes: airbundle status --site site.yaml, which compares them',
       },
     ];
   if (!here && arp === 'silent')
