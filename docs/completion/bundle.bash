@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create deploy export init inspect install inventory keygen lock plan receipts rollback sign status tools trust uninstall verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create deploy init inspect install inventory keygen lock plan receipts rollback sign status tools trust uninstall verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -36,8 +36,7 @@ _airbundle() {
       case $command in
         cache) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --cache --older-than --dry-run' -- "$word")) ;;
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
-        deploy) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --key --fingerprint --node --user --port --identity --ssh-config --host-key --parallel --log-dir -h --help' -- "$word")) ;;
-        export) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet' -- "$word")) ;;
+        deploy) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --key --fingerprint --check --rollback --to -y --yes --node --user --port --identity --ssh-config --host-key --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --parallel --no-watch --log-dir -h --help' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --verbose -y --yes --dry-run --plan -h --help' -- "$word")) ;;
@@ -48,7 +47,7 @@ _airbundle() {
         receipts) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --noted' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
-        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
+        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --node --user --port --identity --ssh-config --host-key -h --help --own-view --compare-secret' -- "$word")) ;;
         tools) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint -h --help' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet -y --yes --dry-run --fingerprint --again' -- "$word")) ;;
         uninstall) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --purge -h --help' -- "$word")) ;;
@@ -58,11 +57,10 @@ _airbundle() {
     *)
       case $command in
         cache) COMPREPLY=($(compgen -W 'list prune' -- "$word")) ;;
-        export) COMPREPLY=($(compgen -W 'ansible' -- "$word")) ;;
         receipts) COMPREPLY=($(compgen -W 'list show check export' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
-        create | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
-        deploy | install | plan | tools) COMPREPLY=($(compgen -d -- "$word")) ;;
+        create | deploy | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        install | plan | tools) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;
   esac

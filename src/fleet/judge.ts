@@ -1,6 +1,6 @@
 import type { ClusterSite, NodeView } from '../model/cluster.js';
 import { heldBy } from '../model/cluster.js';
-import type { Finding } from '../model/diagnosis.js';
+import type { Finding, FindingCode } from '../model/diagnosis.js';
 import { diagnose } from '../model/diagnosis.js';
 import type { NodeStatus } from '../model/node-status.js';
 
@@ -89,7 +89,7 @@ function backendProblems({ node, before, now }: JudgeGiven, status: NodeStatus):
 }
 
 /** What makes a rollout stop although this node itself is well. */
-const STOPPING = new Set([
+const STOPPING = new Set<FindingCode>([
   'TWO_HOLDERS',
   'NO_HOLDER',
   'HOLDER_UNKNOWN',

@@ -1,7 +1,7 @@
 import { refusedError } from '../errors.js';
 import type { Argv } from '../host/process.js';
 import type { NodeView } from '../model/cluster.js';
-import type { Finding } from '../model/diagnosis.js';
+import type { Finding, FindingCode } from '../model/diagnosis.js';
 import { diagnose } from '../model/diagnosis.js';
 import { inStep } from '../report.js';
 import type { NodeAgent, UploadResult } from './agent.js';
@@ -115,7 +115,7 @@ export async function lookSteadily(cluster: Cluster): Promise<readonly NodeView[
 }
 
 /** What a rollout is not begun with. A VIP that nobody holds is not among it: there is no service to lose. */
-const REFUSED = new Set(['TWO_HOLDERS', 'NODE_UNREACHABLE', 'PROTOCOL_112_CLOSED']);
+const REFUSED = new Set<FindingCode>(['TWO_HOLDERS', 'NODE_UNREACHABLE', 'PROTOCOL_112_CLOSED']);
 
 function refusals({ chosen }: Cluster, findings: readonly Finding[]): string[] {
   return (

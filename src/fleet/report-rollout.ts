@@ -157,6 +157,7 @@ export function rolloutError(report: RolloutReport, commands: { goOn: string; go
       : `VIP ${name}: ${list(holders)}${answers === false ? ', which does not answer from here' : ''}`,
   );
   const details = [
+    ...(failure?.code === undefined ? [] : [`error[${failure.code}]`]),
     ...(failure?.details ?? []),
     ...nodes.map(({ node, now, outcome }) => `${node}: ${now}, ${outcome}`),
     ...serving,

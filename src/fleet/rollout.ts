@@ -30,6 +30,8 @@ export type NodeOutcome = 'changed' | 'was there' | 'failed' | 'not begun' | 'le
 export interface NodeFailure {
   readonly node: string;
   readonly stage: 'hand over' | 'change' | 'check';
+  /** Of the error, where there is one (docs/reference/errors.md). */
+  readonly code: string | undefined;
   readonly message: string;
   readonly details: readonly string[];
   readonly hint: string | undefined;
@@ -184,6 +186,7 @@ function failedRun(node: string, { verb }: Change, { exitCode, log }: FollowedRu
   return {
     node,
     stage: 'change',
+    code: undefined,
     message:
       exitCode === null
         ? `${verb} on ${node} was ended before its end`
@@ -216,6 +219,7 @@ async function settled(cluster: Cluster, change: Change, given: NodeGiven): Prom
   throw new Stopped({
     node,
     stage: 'check',
+    code: undefined,
     message: `${node} ${hasGoal(changed, change.goal) ? `has ${change.title}, but all is not well` : `is not as it should be`} after ${String(SETTLE_MS / 1000)} s`,
     details: problems,
     hint: undefined,
@@ -226,6 +230,7 @@ function failureOf(node: string, stage: NodeFailure['stage'], error: unknown): N
   return {
     node,
     stage,
+    code: error instanceof BundleError ? error.code : undefined,
     message: reasonOf(error),
     details: error instanceof BundleError ? error.details : [],
     hint: error instanceof BundleError ? error.hint : undefined,

@@ -2,10 +2,31 @@ import type { ClusterSite, ClusterVip, NodeView } from './cluster.js';
 import { holdersOf } from './cluster.js';
 import type { NodeStatus, VrrpInstance } from './node-status.js';
 
+/** docs/reference/commands.md, bundle status. */
+export const FINDING_CODES = [
+  'TWO_HOLDERS',
+  'NO_HOLDER',
+  'HOLDER_UNKNOWN',
+  'HOLDER_WITHOUT_KEEPALIVED',
+  'KEEPALIVED_DOWN',
+  'VRRP_SETTINGS_DIFFER',
+  'VRRP_SECRET_DIFFERS',
+  'VRRP_SECRET_NOT_OURS',
+  'PROTOCOL_112_CLOSED',
+  'NODE_UNREACHABLE',
+  'NODE_NOT_INSTALLED',
+  'NODE_PROBLEM',
+  'UNFINISHED_RUN',
+  'RELEASES_DIFFER',
+  'SITES_DIFFER',
+  'CLOCK_SKEW',
+] as const;
+export type FindingCode = (typeof FINDING_CODES)[number];
+
 /** One thing that is not as it should be between the nodes of a site. */
 export interface Finding {
   readonly severity: 'bad' | 'notice';
-  readonly code: string;
+  readonly code: FindingCode;
   readonly message: string;
   readonly cause: string | null;
   readonly next: string | null;
@@ -45,9 +66,10 @@ export function diagnose(given: DiagnosisGiven): Finding[] {
   return findings.sort((one, other) => rank[one.severity] - rank[other.severity]);
 }
 
-const made = (
+/** A finding, with what is known of it. */
+export const made = (
   severity: Finding['severity'],
-  code: string,
+  code: FindingCode,
   message: string,
   more: Partial<Omit<Finding, 'severity' | 'code' | 'message'>> = {},
 ): Finding => ({ severity, code, message, cause: null, next: null, vip: null, nodes: [], ...more });

@@ -1,4 +1,4 @@
-import { diagnose, findingInWords } from './diagnosis.js';
+import { diagnose, findingInWords, made } from './diagnosis.js';
 import type { Finding } from './diagnosis.js';
 import type { NodeStatus } from './node-status.js';
 
@@ -38,26 +38,21 @@ export function ownFindings(status: NodeStatus, vips: readonly SeenVip[]): Findi
 
 function arpFindings(node: string, { name, address, here, arp }: SeenVip): Finding[] {
   const vip = `VIP ${name} (${address})`;
-  const bad = { severity: 'bad', vip: name, nodes: [node] } as const;
+  const where = { vip: name, nodes: [node] };
   if (here && arp === 'answered')
     return [
-      {
-        ...bad,
-        code: 'TWO_HOLDERS',
-        message: `this node holds ${vip}, and another machine answers for it as well`,
+      made('bad', 'TWO_HOLDERS', `this node holds ${vip}, and another machine answers for it as well`, {
+        ...where,
         cause: 'the other node takes no notice of this one, or a foreign machine has the address',
         next: 'from a machine that reaches all nodes: airbundle status --site site.yaml, which compares them',
-      },
+      }),
     ];
   if (!here && arp === 'silent')
     return [
-      {
-        ...bad,
-        code: 'NO_HOLDER',
-        message: `this node does not hold ${vip}, and no other machine answers for it`,
-        cause: null,
+      made('bad', 'NO_HOLDER', `this node does not hold ${vip}, and no other machine answers for it`, {
+        ...where,
         next: 'ask again in 5 seconds; then on each node: systemctl status keepalived; journalctl -u keepalived',
-      },
+      }),
     ];
   return [];
 }

@@ -29,6 +29,9 @@ describe('a rollout over SSH to a pair with a VIP', () => {
   let one: string;
   let two: string;
 
+  const timed = (what: string, log: string): void => {
+    process.stdout.write(`${what}\n${log}\n`);
+  };
   const reportOf = (text: string): z.infer<typeof Report> => Report.parse(JSON.parse(text));
   const statusOfSite = async (): Promise<z.infer<typeof SiteStatus>> => {
     const done = await site.sh(JUMP, `cd ${DESK} && airbundle status --site site.yaml -o json`);
@@ -54,6 +57,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
 
   it('says with --check what it would do on each node, and changes nothing that runs', async () => {
     const done = await site.deploy(one, '--check');
+    timed('STEP', done.stderr);
     expect(done.exitCode, done.stderr).toBe(0);
     expect(done.stdout).toMatch(
       /1\. {2}lb1 {2}nothing → tts-ha 1\.0\.0 .*\n {2}2\. {2}lb2 {2}nothing → tts-ha 1\.0\.0/,
@@ -63,6 +67,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
 
   it('installs both, and one of them holds the VIP, which answers from the jump host', async () => {
     const done = await site.deploy(one, '-o json');
+    timed('STEP', done.stderr);
     expect(done.exitCode, done.stderr).toBe(0);
     const report = reportOf(done.stdout);
     expect(report.nodes.map(({ node, outcome, now }) => `${node} ${outcome} ${now}`)).toEqual([
@@ -75,6 +80,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
 
   it('finds nothing wrong between the nodes, and never shows the secret', async () => {
     const done = await site.sh(JUMP, `cd ${DESK} && airbundle status --site site.yaml`);
+    timed('STEP', done.stderr);
     expect(done.exitCode, done.stderr).toBe(0);
     expect(done.stdout).toContain('all is well');
     expect(done.stdout).toMatch(/VIP tts \(.*\) +held +-/);
@@ -87,6 +93,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
 
   it('upgrades the standby first and hands the VIP over before it changes the one that serves', async () => {
     const done = await site.deploy(two, '-o json');
+    timed('STEP', done.stderr);
     expect(done.exitCode, done.stderr).toBe(0);
     const report = reportOf(done.stdout);
     expect(report.nodes.map(({ node, outcome, now }) => `${node} ${outcome} ${now}`)).toEqual([
@@ -107,6 +114,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
 
   it('changes nothing the second time', async () => {
     const done = await site.deploy(two);
+    timed('STEP', done.stderr);
     expect(done.exitCode, done.stderr).toBe(0);
     expect(done.stdout).toContain('every node had it already; nothing was changed');
     expect(await holder()).toEqual(['lb2']);
@@ -117,6 +125,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
       JUMP,
       `cd ${DESK} && airbundle deploy --rollback --site site.yaml -y -o json </dev/null`,
     );
+    timed('STEP', done.stderr);
     expect(done.exitCode, done.stderr).toBe(0);
     const report = reportOf(done.stdout);
     expect(report.nodes.map(({ node, now }) => `${node} ${now}`)).toEqual([
