@@ -12,6 +12,7 @@ import type { Goal } from './judge.js';
 import { hasGoal } from './judge.js';
 import type { NodePlan } from './node-plan.js';
 import { askPlan } from './node-plan.js';
+import { vrrpChanges } from './vrrp-change.js';
 import { reasonOf } from './words.js';
 
 /** The release that is to be on every node. */
@@ -50,6 +51,7 @@ const EVERY_MS = 1000;
  */
 export async function preflight(cluster: Cluster, given: PreflightGiven): Promise<Prepared> {
   const views = await lookSteadily(cluster);
+  requireSameVrrp(cluster, views);
   const prepared = await eachNode(cluster, given.parallel, async (agent) => {
     const uploaded = await given.upload(agent);
     const asked = await inStep(
@@ -112,6 +114,19 @@ export async function lookSteadily(cluster: Cluster): Promise<readonly NodeView[
       return answer;
     },
   );
+}
+
+/** @throws BundleError exit 5 */
+function requireSameVrrp({ site }: Cluster, views: readonly NodeView[]): void {
+  const changes = vrrpChanges(site, views);
+  if (changes.length === 0) return;
+  throw refusedError({
+    code: 'VRRP_WOULD_SPLIT',
+    message:
+      'the site changes what the nodes have to agree on to hear each other: node by node, each VIP would have two holders meanwhile; nothing was changed',
+    details: changes,
+    hint: 'In a maintenance window: stop keepalived on all nodes (systemctl stop keepalived), then run the same command again. Or keep the old setting in the site file.',
+  });
 }
 
 /** What a rollout is not begun with. A VIP that nobody holds is not among it: there is no service to lose. */

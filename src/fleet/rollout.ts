@@ -1,6 +1,7 @@
 import { BundleError } from '../errors.js';
 import type { NodeView } from '../model/cluster.js';
 import { heldBy } from '../model/cluster.js';
+import { plain } from '../model/plain.js';
 import { inStep } from '../report.js';
 import type { FollowedRun, NodeAgent, OnLine } from './agent.js';
 import type { Cluster } from './cluster.js';
@@ -10,7 +11,7 @@ import type { HandedOver } from './hand-over.js';
 import { handOver, requireHeir, startAgain } from './hand-over.js';
 import type { Goal } from './judge.js';
 import { hasGoal, problemsAfter } from './judge.js';
-import { rolloutOrder } from './order.js';
+import { isNewTo, rolloutOrder } from './order.js';
 import { lastWords, list, reasonOf } from './words.js';
 
 /** What is done on one node, by the node's own installer. */
@@ -95,7 +96,7 @@ export async function rollOut(
 function nextOf(names: readonly string[], { site }: Cluster, views: readonly NodeView[]): string | undefined {
   const holds = (name: string): boolean =>
     views.some((view) => view.node === name && heldBy(view, site).length > 0);
-  return names.find((name) => !holds(name)) ?? names[0];
+  return names.find((name) => !holds(name) && !isNewTo(views, name)) ?? names[0];
 }
 
 interface NodeGiven {
@@ -173,7 +174,7 @@ async function runOn(cluster: Cluster, change: Change, node: string): Promise<vo
   try {
     await inStep(cluster.reporter, `${change.verb} ${node}`, `${node}: ${change.verb}`, async (step) => {
       const run = await change.run(agentOf(cluster, node), (line) => {
-        step.note(line);
+        step.note(plain(line.trim()));
       });
       if (run.exitCode !== 0) throw new Stopped(failedRun(node, change, run));
     });

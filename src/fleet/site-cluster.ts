@@ -3,11 +3,15 @@ import type { Site } from '../model/site.js';
 import type { ServiceTarget } from './cluster.js';
 
 /** What of a site file concerns the nodes as a whole. */
-export function clusterSiteOf({ name, nodes, vips }: Site): ClusterSite {
+export function clusterSiteOf({ name, nodes, vips, vrrp }: Site): ClusterSite {
   return {
     name,
     nodes: nodes.map((node) => ({ name: node.name, address: node.address, priority: node.priority })),
     vips: vips.map((vip) => ({ name: vip.name, address: vip.address })),
+    vrrp:
+      vrrp === undefined
+        ? undefined
+        : { virtualRouterId: vrrp.virtualRouterId, advertIntervalSeconds: vrrp.advertIntervalSeconds },
   };
 }
 

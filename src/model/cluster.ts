@@ -29,6 +29,8 @@ export interface ClusterSite {
   /** In the order of the site file. */
   readonly nodes: readonly { readonly name: string; readonly address: string; readonly priority: number }[];
   readonly vips: readonly ClusterVip[];
+  /** What the nodes have to agree on to hear each other; undefined: nothing moves between them. */
+  readonly vrrp?: { readonly virtualRouterId: number; readonly advertIntervalSeconds: number } | undefined;
 }
 
 /** Names of the nodes that have a VIP's address. */

@@ -12,6 +12,11 @@ describe('the order of a rollout', () => {
     expect(rolloutOrder(someSite(3), [bare('lb1'), bare('lb2'), bare('lb3')])).toEqual(['lb1', 'lb2', 'lb3']);
   });
 
+  it('installs a node that is new to the site last: before that, nobody sends it adverts', () => {
+    const views = [someView('lb1', true), someView('lb2', false), bare('lb3')];
+    expect(rolloutOrder(someSite(3), views)).toEqual(['lb2', 'lb1', 'lb3']);
+  });
+
   it('leaves the active node of somebody else’s keepalived for the end as well', () => {
     const views = [{ ...someView('lb1', true), status: null }, bare('lb2')];
     expect(rolloutOrder(someSite(2), views)).toEqual(['lb2', 'lb1']);
