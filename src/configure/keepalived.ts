@@ -1,6 +1,7 @@
 import { invalidError } from '../errors.js';
 import { vipInterface } from '../model/site.js';
-import type { Site, SiteNode, VrrpSecret } from '../model/site.js';
+import type { Site, SiteNode } from '../model/site.js';
+import type { VrrpSecret } from '../model/vrrp-secret.js';
 import { CHECK_HAPROXY } from './check-haproxy.js';
 import { header, path } from './paths.js';
 

@@ -1,4 +1,5 @@
-import type { Site, SiteNode, VrrpSecret } from '../model/site.js';
+import type { Site, SiteNode } from '../model/site.js';
+import type { VrrpSecret } from '../model/vrrp-secret.js';
 import { noVrrp, renderCheckScript, renderKeepalived, SCRIPT_USER } from './keepalived.js';
 import { serviceOpenings, vrrpOpenings } from './firewall.js';
 import { renderHaproxy } from './haproxy.js';

@@ -1,7 +1,8 @@
 import { invalidError } from '../errors.js';
 import type { BundledConfiguration } from '../model/declared.js';
-import type { DeclaredValues, Site, VrrpSecret } from '../model/site.js';
-import { parseSecret } from '../model/site.js';
+import type { DeclaredValues, Site } from '../model/site.js';
+import type { VrrpSecret } from '../model/vrrp-secret.js';
+import { parseSecret } from '../model/vrrp-secret.js';
 import { SecretText } from '../model/values.js';
 
 /** What configuring needs to know of a component of the bundle. */

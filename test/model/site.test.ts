@@ -2,9 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BundleError, EXIT } from '../../src/errors.js';
-import { nodeOf, parseSecret, parseSite } from '../../src/model/site.js';
+import { nodeOf, parseSite } from '../../src/model/site.js';
 import type { Site } from '../../src/model/site.js';
 import { durationMs } from '../../src/model/scalars.js';
+import { parseSecret } from '../../src/model/vrrp-secret.js';
 
 const MINIMAL = readFileSync(new URL('../../manifests/sites/tts-pair.yaml', import.meta.url), 'utf8');
 const FULL = readFileSync(new URL('../../manifests/sites/tts-full.yaml', import.meta.url), 'utf8');
