@@ -140,6 +140,17 @@ export type Opening =
       readonly why: string;
     };
 
+/** What the site says that the node's firewall is; auto: whichever runs there. */
+export type FirewallKind = 'auto' | 'firewalld' | 'iptables' | 'none';
+
+/** An address that the node must have, as the site says. */
+export interface OwnAddress {
+  readonly address: string;
+  readonly interface: string;
+  /** Whose it is, for a person. */
+  readonly what: string;
+}
+
 export interface Configuration {
   readonly users: readonly SystemUser[];
   readonly directories: readonly ConfiguredDirectory[];
@@ -148,5 +159,7 @@ export interface Configuration {
   readonly services: readonly ManagedService[];
   readonly checks: readonly Check[];
   readonly status: StatusSources;
+  readonly addresses: readonly OwnAddress[];
   readonly firewall: readonly Opening[];
+  readonly firewallKind: FirewallKind;
 }

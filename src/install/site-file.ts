@@ -65,11 +65,18 @@ export async function readSite(host: ReadHost, request: SiteRequest, contents: C
     if ((mode & 0o077) !== 0) request.reporter.warn(`others can read ${what}: chmod 600 ${path}`);
     secrets.set(file, { text: secret.toString('utf8'), path });
   }
-  const configuration = configure({ components: contents.components, site, node: request.node, secrets });
+  const digest = Sha256.parse(createHash('sha256').update(bytes).digest('hex'));
+  const configuration = configure({
+    components: contents.components,
+    site,
+    node: request.node,
+    origin: { bundle: { name: contents.name, version: contents.version }, siteDigest: digest },
+    secrets,
+  });
   return {
     configuration,
     node: request.node,
-    digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')),
+    digest,
     secrets: [...secrets.values()].map(({ text }) => text.trim()),
   };
 }

@@ -260,13 +260,6 @@ function checkProblems({ protocol, check }: WrittenService, path: Path): SitePro
           'is "tcp", but haproxy 2.3.0 calls a gRPC backend down on a plain TCP check: use grpc or grpc-serving',
       },
     ];
-  if (protocol === 'grpc' && check?.kind === 'http')
-    return [
-      {
-        path: place,
-        message: 'is "http", an HTTP/1 request that no gRPC server answers: use grpc or grpc-serving',
-      },
-    ];
   return [];
 }
 

@@ -2,7 +2,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { configure, firewalldCommands } from '../../src/configure/index.js';
 import { SiteSchema } from '../../src/model/site.js';
-import { BOTH, configured, contentOf, example, exampleObject, secretsOf, siteOf } from './fixtures.js';
+import {
+  BOTH,
+  configured,
+  contentOf,
+  example,
+  exampleObject,
+  ORIGIN,
+  secretsOf,
+  siteOf,
+} from './fixtures.js';
 
 const pair = siteOf(example('tts-pair'));
 const full = siteOf(example('tts-full'));
@@ -10,7 +19,13 @@ const secrets = new Map([...secretsOf(pair), ...secretsOf(full)]);
 
 describe('configure', () => {
   it('gives the same value for the same site, whatever the order of the components', () => {
-    const turned = configure({ components: [...BOTH].reverse(), site: full, node: 'lb2', secrets });
+    const turned = configure({
+      origin: ORIGIN,
+      components: [...BOTH].reverse(),
+      site: full,
+      node: 'lb2',
+      secrets,
+    });
     expect(turned).toEqual(configured(full, 'lb2'));
     expect(JSON.parse(JSON.stringify(turned))).toEqual(turned);
   });
@@ -74,12 +89,17 @@ describe('configure', () => {
   });
 
   it('leaves a component without configuration alone', () => {
-    const { files, services } = configure({ components: [{ name: 'tool' }], site: pair, node: 'lb1' });
+    const { files, services } = configure({
+      origin: ORIGIN,
+      components: [{ name: 'tool' }],
+      site: pair,
+      node: 'lb1',
+    });
     expect([files, services]).toEqual([[], []]);
   });
 
   it('gives keepalived alone no haproxy to ask', () => {
-    const alone = configure({ components: [BOTH[1]], site: pair, node: 'lb1', secrets });
+    const alone = configure({ origin: ORIGIN, components: [BOTH[1]], site: pair, node: 'lb1', secrets });
     expect(alone.files.map((file) => file.path)).not.toContain('/etc/keepalived/check-haproxy');
     expect(contentOf(alone, '/etc/keepalived/keepalived.conf')).not.toContain('script "');
   });
@@ -88,7 +108,7 @@ describe('configure', () => {
     const wrong =
       (components: { name: string; configuration?: string }[], node = 'lb1') =>
       () =>
-        configure({ components, site: pair, node, secrets });
+        configure({ origin: ORIGIN, components, site: pair, node, secrets });
     expect(wrong([{ name: 'lb', configuration: 'haprox' }])).toThrow(
       /"haprox", which does not exist; did you mean "haproxy"/,
     );
@@ -99,11 +119,11 @@ describe('configure', () => {
       ]),
     ).toThrow(/would write the same files/);
     expect(wrong([...BOTH], 'lb9')).toThrow(/no node "lb9"/);
-    expect(() => configure({ components: BOTH, site: pair, node: 'lb1' })).toThrow(
+    expect(() => configure({ origin: ORIGIN, components: BOTH, site: pair, node: 'lb1' })).toThrow(
       /secret of site "tts" was not given/,
     );
     const { vrrp: _, ...bare } = pair;
-    expect(() => configure({ components: BOTH, site: bare, node: 'lb1', secrets })).toThrow(
+    expect(() => configure({ origin: ORIGIN, components: BOTH, site: bare, node: 'lb1', secrets })).toThrow(
       /has no vrrp section/,
     );
   });

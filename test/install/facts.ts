@@ -77,7 +77,9 @@ export const NO_CONFIGURATION: Configuration = {
   services: [],
   checks: [],
   status: { versions: [], vips: [], sockets: [] },
+  addresses: [],
   firewall: [],
+  firewallKind: 'auto',
 };
 
 /** One service with a unit, a configuration file, a port and a VIP. */
@@ -131,7 +133,9 @@ export function someConfiguration(given: Partial<Configuration> = {}): Configura
       vips: [{ name: 'tts', address: '10.0.0.100', prefixLength: 24, interface: 'eth0' }],
       sockets: [],
     },
+    addresses: [],
     firewall: [],
+    firewallKind: 'auto',
     ...given,
   };
 }
