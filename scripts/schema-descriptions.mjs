@@ -215,6 +215,7 @@ export const plan = {
   'files[].diff':
     'The lines of a unified diff; lines that may hold a secret are masked. Null: there is none.',
   'files[].diffNote': 'What the difference does not show.',
+  'files[].changedByHand': 'It is not as the last installation wrote it, and would be replaced.',
   'files[].undo': 'How it is undone.',
   directories: 'Folders of the configuration.',
   'directories[].path': 'Where.',

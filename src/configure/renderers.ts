@@ -81,6 +81,7 @@ function haproxy({ component, site, node, origin, secrets }: Rendering): Configu
       ...plain,
       path: path.haproxyConfig,
       mode: password === undefined ? 0o644 : 0o600,
+      additions: `${path.haproxyAdditions}/*.cfg`,
       content: renderHaproxy({ site, node, origin, statsPassword: password }),
       secret: password !== undefined,
       validate: {
@@ -221,6 +222,7 @@ function keepalived(given: Rendering): Configuration {
         ...file,
         path: path.keepalivedConfig,
         mode: 0o600,
+        additions: `${path.keepalivedAdditions}/*.conf`,
         content: renderKeepalived({ site, node, origin, vrrp, secret, checkHaproxy: asksHaproxy }),
         secret: true,
         validate: {

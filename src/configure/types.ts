@@ -42,6 +42,8 @@ export interface ConfiguredFile {
   readonly owner: string;
   readonly group: string;
   readonly content: string;
+  /** Where an operator's own lines belong, for a person; absent: this program reads only its one file. */
+  readonly additions?: string;
   /** The content must not be printed, logged or put into a plan: show its digest. */
   readonly secret: boolean;
   readonly validate?: Validation;

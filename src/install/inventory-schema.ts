@@ -45,6 +45,8 @@ const FactsSchema = z.strictObject({
   readOnly: Paths,
   listening: Paths,
   interfaces: z.record(Text, z.array(Text).max(10_000)),
+  /** Absent in inventories of before this was asked. */
+  edited: Paths.default([]),
   selinux: Text,
 });
 

@@ -98,6 +98,7 @@ function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inve
     readOnly: [...facts.readOnly],
     listening: [...facts.listening],
     interfaces: Object.fromEntries([...facts.interfaces].map(([name, addresses]) => [name, [...addresses]])),
+    edited: [...facts.edited],
     selinux: facts.selinux,
   };
 }
@@ -125,6 +126,7 @@ export function factsOf({ facts }: Inventory): Facts {
     owners: map(facts.owners),
     listening: new Set(facts.listening),
     interfaces: map(facts.interfaces),
+    edited: new Set(facts.edited),
   };
 }
 

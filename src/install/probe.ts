@@ -65,8 +65,10 @@ export interface Facts {
   readonly readOnly: readonly string[];
   /** Local TCP listeners, "address:port"; "*" for every address. */
   readonly listening: ReadonlySet<string>;
-  /** Interface → its addresses. */
+  /** Interface → its IPv4 addresses, each with its prefix length: "10.20.0.11/24". */
   readonly interfaces: ReadonlyMap<string, readonly string[]>;
+  /** Configuration files that are not as the last installation wrote them. */
+  readonly edited: ReadonlySet<string>;
   readonly selinux: string;
 }
 
@@ -198,12 +200,23 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     ),
     listening,
     interfaces,
+    edited: editedIn(files, request.receipt),
     selinux,
     noexec: unique(
       [target.state, '/usr/local/sbin', target.libexec].flatMap((path) => holds(path, 'noexec')),
     ),
     readOnly: unique(PLACES.flatMap((path) => holds(path, 'ro'))),
   };
+}
+
+function editedIn(files: ReadonlyMap<string, FileState>, receipt: Receipt | undefined): Set<string> {
+  const written = receipt?.configured ?? [];
+  return new Set(
+    written.flatMap(({ path, sha256 }) => {
+      const there = files.get(path);
+      return there === undefined || there.sha256 === sha256 ? [] : [path];
+    }),
+  );
 }
 
 async function readOs(host: Host): Promise<Facts['os']> {
@@ -389,7 +402,7 @@ async function readInterfaces(host: Host): Promise<Map<string, string[]>> {
   const interfaces = new Map<string, string[]>();
   for (const name of await host.list('/sys/class/net')) interfaces.set(name, []);
   for (const line of result.stdout.split('\n')) {
-    const match = /^\d+: ([^\s@]+)\s+inet ([0-9.]+)/.exec(line);
+    const match = /^\d+: ([^\s@]+)\s+inet ([0-9.]+(?:\/\d+)?)/.exec(line);
     if (match?.[1] !== undefined && match[2] !== undefined)
       interfaces.set(match[1], [...(interfaces.get(match[1]) ?? []), match[2]]);
   }

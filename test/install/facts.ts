@@ -63,7 +63,8 @@ export function someFacts(given: Partial<Facts> = {}): Facts {
     noexec: [],
     readOnly: [],
     listening: new Set(),
-    interfaces: new Map([['eth0', ['10.0.0.11']]]),
+    interfaces: new Map([['eth0', ['10.0.0.11/24']]]),
+    edited: new Set(),
     selinux: 'none',
     ...given,
   };

@@ -89,6 +89,49 @@ describe('the plan as a document', () => {
     expect(file?.diff).toContain(`+${MASK}`);
   });
 
+  it('names what somebody changed by hand, shows it without --verbose, and says where it belongs', () => {
+    const edited = `${contentAt('/etc/haproxy/haproxy.cfg')}# mine\n`;
+    const there = withFile('/etc/haproxy/haproxy.cfg', edited);
+    const of = (changed: ReadonlySet<string>): PlanDocument =>
+      documentOf({ configuration: tts, secrets: [SECRET], facts: someFacts({ ...there, edited: changed }) });
+    const plan = of(new Set(['/etc/haproxy/haproxy.cfg']));
+    expect(fileAt(plan, '/etc/haproxy/haproxy.cfg')?.changedByHand).toBe(true);
+    const shown = renderPlan(plan, false);
+    expect(shown).toMatch(/^replaced {2}\/etc\/haproxy\/haproxy\.cfg .* changed by hand since/m);
+    expect(shown).toContain('| -# mine');
+    expect(plan.notes.join()).toContain('what is to stay belongs into /etc/haproxy/conf.d/*.cfg');
+    const older = of(new Set());
+    expect(older.files.some((file) => file.changedByHand)).toBe(false);
+    expect(renderPlan(older, false)).not.toContain('mine');
+  });
+
+  it('does not take what a killed run has put there for a change by hand', () => {
+    const path = '/etc/haproxy/haproxy.cfg';
+    const facts = someFacts({ ...withFile(path, contentAt(path)), edited: new Set([path]) });
+    const plan = documentOf({ configuration: tts, secrets: [SECRET], facts });
+    expect(fileAt(plan, path)?.changedByHand).toBe(false);
+    expect(renderPlan(plan, false)).not.toContain('by hand');
+  });
+
+  it('says what to do for the firewall that the site names', () => {
+    const of = (firewallKind: 'firewalld' | 'iptables' | 'none') =>
+      documentOf({ configuration: { ...tts, firewallKind }, secrets: [SECRET] }).firewall.rules.map(
+        ({ commands, todo }) => [commands.map((argv) => argv.join(' ')).join('; '), todo],
+      );
+    expect(of('iptables')).toEqual([
+      [
+        'iptables -I INPUT -p tcp -d 10.20.0.10 --dport 50051 -j ACCEPT; service iptables save',
+        expect.stringContaining('iptables, which is not active here'),
+      ],
+      [
+        'iptables -I INPUT -p 112 -s 10.20.0.12 -j ACCEPT; service iptables save',
+        expect.stringContaining('iptables, which is not active here'),
+      ],
+    ]);
+    expect(of('firewalld')[0]?.[0]).toContain('--add-port=50051/tcp');
+    expect(of('none')[0]).toEqual(['', expect.stringContaining('no firewall')]);
+  });
+
   it('does not claim to know a file that is no text', () => {
     const { files } = withFile(KEEPALIVED, 'x');
     const file = fileAt(
@@ -111,7 +154,7 @@ describe('the plan as a document', () => {
     expect(renderPlan(plan, true)).toContain('net.ipv4.ip_nonlocal_bind  0 → 1');
   });
 
-  it('gives the commands for firewalld where it runs, and does not run them', () => {
+  it('gives the commands for firewalld or iptables, whichever runs, and does not run them', () => {
     const of = (firewalld: string, iptables: string) =>
       documentOf({
         configuration: tts,
@@ -119,7 +162,7 @@ describe('the plan as a document', () => {
         facts: someFacts({ firewall: { firewalld, iptables } }),
       }).firewall.rules.map(({ commands, todo }) => ({ commands: commands.length, todo }));
     expect(of('active', '').every(({ commands }) => commands === 2)).toBe(true);
-    expect(of('inactive', 'active')[0]).toMatchObject({ commands: 0, todo: /iptables is active/ });
+    expect(of('inactive', 'active')[0]).toMatchObject({ commands: 2, todo: /iptables is active/ });
     expect(of('', '')[0]).toMatchObject({ commands: 0, todo: /in front of this node/ });
   });
 
