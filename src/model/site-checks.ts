@@ -112,7 +112,8 @@ function networkProblem(vip: WrittenVip, node: WrittenNode): string | undefined 
   const own = prefixOf(node.address);
   const wanted = prefixOf(vip.address);
   const network = own !== undefined ? node.address : `${addressOf(node.address)}/${String(wanted)}`;
-  if (own === undefined && wanted === 32) return undefined;
+  // Its own grammar has told of a VIP without a prefix.
+  if (wanted === undefined || (own === undefined && wanted === 32)) return undefined;
   if (!isInside(vip.address, network))
     return `is outside of ${networkOf(network)}, the network of node "${node.name}" on ${node.interface}: nobody there would find it. Mend the address or its prefix, or say which interface is in its network`;
   if (own !== undefined && wanted !== own && wanted !== 32)

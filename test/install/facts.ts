@@ -1,4 +1,6 @@
 import type { Configuration } from '../../src/configure/types.js';
+import type { Inventory } from '../../src/install/inventory-schema.js';
+import { inventoryOf } from '../../src/install/inventory.js';
 import type { PlanRequest } from '../../src/install/plan.js';
 import type { Facts } from '../../src/install/probe.js';
 import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
@@ -198,4 +200,25 @@ export function factsAfter({ contents, configuration, facts }: PlanRequest, comm
     ),
     listening: new Set(['10.0.0.100:5000']),
   };
+}
+
+/** Of a node on which nothing is installed, taken without a bundle. */
+export function someInventory(): Inventory {
+  return inventoryOf({
+    date: new Date('2026-01-01T00:00:00Z'),
+    bundle: null,
+    node: 'lb1',
+    siteDigest: null,
+    asked: { files: [], links: [], directories: [], texts: [], sysctl: [], units: [], owners: [] },
+    facts: someFacts(),
+    configuration: NO_CONFIGURATION,
+    secrets: [],
+    trust: { trusted: [], removed: [], signers: 1 },
+    floor: new Map(),
+    receipt: undefined,
+    unsettled: NOTHING_UNSETTLED,
+    addedBefore: [],
+    lacking: undefined,
+    trial: undefined,
+  });
 }
