@@ -48,7 +48,7 @@ function globalParts(site: Site, node: SiteNode): Part[] {
     [
       ...(rsyslog
         ? [
-            '# To rsyslog on this node: /dev/log is out of reach after chroot.',
+            '# To rsyslog on this node, over UDP: its socket is out of reach after chroot.',
             `log 127.0.0.1:514 ${facility} info`,
           ]
         : []),

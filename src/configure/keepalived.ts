@@ -85,10 +85,12 @@ function takeoverLines({ preempt, preemptDelaySeconds }: Vrrp): string[] {
       'nopreempt',
     ];
   return [
-    '# The node with the highest priority that is well holds the VIPs: it takes them back, and running',
-    '# streams end, as soon as it is well again.',
+    '# The node with the highest priority that is well holds the VIPs: one that comes back takes them, and',
+    '# running streams end.',
     'state BACKUP',
-    ...(preemptDelaySeconds === undefined ? [] : [`preempt_delay ${String(preemptDelaySeconds)}`]),
+    ...(preemptDelaySeconds === undefined
+      ? []
+      : ['# It waits so many seconds before that.', `preempt_delay ${String(preemptDelaySeconds)}`]),
   ];
 }
 
