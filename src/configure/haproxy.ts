@@ -229,7 +229,7 @@ function checkLines(check: HealthCheck, { name, protocol }: Service): Part {
         ...(check.status === undefined ? [] : [`http-check expect status ${String(check.status)}`]),
       ];
     case 'tcp':
-      return [];
+      return ['# Up: takes a connection.'];
     case 'none':
       return [
         `# Backends are not checked: a dead one gets its share of ${protocol === 'tcp' ? 'connections' : 'calls'}.`,

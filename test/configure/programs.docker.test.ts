@@ -41,18 +41,15 @@ function tested(path: string, file = path): Promise<Outcome> {
 const said = ({ stdout, stderr }: Outcome): string => stdout + stderr;
 
 describe('every reviewed configuration', () => {
-  it.each(NODES)('%s is good for haproxy, without a warning', async (folder) => {
-    await programs.place(folder);
-    const outcome = await tested(HAPROXY_CFG);
-    expect(said(outcome)).not.toMatch(/WARNING|ALERT/);
-    expect([outcome.exitCode, said(outcome)]).toEqual([0, expect.any(String)]);
-  });
-
-  it.each(NODES)('%s is good for keepalived, without a word', async (folder) => {
-    await programs.place(folder);
-    const outcome = await tested(KEEPALIVED_CONF);
-    expect([outcome.exitCode, said(outcome)]).toEqual([0, '']);
-  });
+  it.each(NODES)(
+    '%s is good for haproxy, without a warning, and for keepalived, without a word',
+    async (folder) => {
+      await programs.place(folder);
+      const [haproxy, keepalived] = [await tested(HAPROXY_CFG), await tested(KEEPALIVED_CONF)];
+      expect([haproxy.exitCode, said(haproxy)]).toEqual([0, expect.not.stringMatching(/WARNING|ALERT/)]);
+      expect([keepalived.exitCode, said(keepalived)]).toEqual([0, '']);
+    },
+  );
 
   it('is good for rsyslog and logrotate, too', async () => {
     for (const path of ['/etc/rsyslog.d/30-airbundle-haproxy.conf', '/etc/logrotate.d/airbundle-haproxy']) {
@@ -78,11 +75,11 @@ describe('the example with every key', () => {
 });
 
 describe('keepalived', () => {
-  it('refuses a configuration whose check script is missing', async () => {
+  it('says of a check script that is missing that it does without', async () => {
     await programs.place('pair/lb1');
     await programs.sh('rm /etc/keepalived/check-haproxy');
-    expect(said(await tested(KEEPALIVED_CONF))).toContain('not found');
-    expect((await tested(KEEPALIVED_CONF)).exitCode).not.toBe(0);
+    // Upstream's 2.1.5 exits 4 then; Debian's build of it says the same, and exits 0.
+    expect(said(await tested(KEEPALIVED_CONF))).toContain('Disabling track script haproxy since not found');
   });
 });
 

@@ -37,10 +37,9 @@ it('writes a manifest and a site that are right as they are', async () => {
     'site.yaml',
     declaredValues(components),
   );
-  expect(configure({ origin: ORIGIN, components, site, node: 'node1' }).files.map((each) => each.path)).toEqual([
-    '/etc/hello/hello.conf',
-    '/etc/systemd/system/hello.service',
-  ]);
+  expect(
+    configure({ origin: ORIGIN, components, site, node: 'node1' }).files.map((each) => each.path),
+  ).toEqual(['/etc/hello/hello.conf', '/etc/systemd/system/hello.service']);
   for (const name of ['manifest', 'site'])
     expect(readFileSync(path.join(folder, `${name}.yaml`), 'utf8')).toMatch(
       new RegExp(`^# yaml-language-server: \\$schema=schema/${name}\\.schema\\.json\\n`),

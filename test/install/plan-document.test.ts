@@ -6,7 +6,8 @@ import { PlanSchema } from '../../src/install/plan-schema.js';
 import type { PlanRequest } from '../../src/install/plan.js';
 import { commandScript, makePlan } from '../../src/install/plan.js';
 import { renderPlan } from '../../src/install/render.js';
-import { configured, example, siteOf } from '../configure/fixtures.js';
+import { configured, example, siteOf, STATS_PASSWORD } from '../configure/fixtures.js';
+import { GOLDEN_SITES } from '../configure/golden.js';
 import { sha256Of } from './bundle.js';
 import { factsAfter, nevra, planRequest, rpm, someContents, someFacts } from './facts.js';
 
@@ -80,6 +81,25 @@ describe('the plan as a document', () => {
     expect(file?.digest).toMatch(/^scrypt:/);
     for (const shown of [formatPlan(plan), renderPlan(plan, true)])
       for (const secret of [SECRET, 'hunter22', sha256Of(old), sha256Of(contentAt(KEEPALIVED))])
+        expect(shown).not.toContain(secret);
+  });
+
+  it('shows no password of a stats page, old or new, and guards the digest of its file', () => {
+    const path = '/etc/haproxy/haproxy.cfg';
+    const site = GOLDEN_SITES.find(({ name }) => name === 'stats-page')?.site ?? siteOf(example('tts-full'));
+    const configuration = configured(site, 'lb1', SECRET);
+    const content = configuration.files.find((file) => file.path === path)?.content ?? '';
+    const old = content.replace(STATS_PASSWORD, 'of-last-year').replace('maxconn 20\n', 'maxconn 21\n');
+    const plan = documentOf({
+      configuration,
+      secrets: [SECRET, STATS_PASSWORD],
+      facts: someFacts(withFile(path, old)),
+    });
+    const file = fileAt(plan, path);
+    expect([file?.mode, file?.diff]).toEqual(['0600', expect.arrayContaining(['-    maxconn 21'])]);
+    expect(file?.digest).toMatch(/^scrypt:/);
+    for (const shown of [formatPlan(plan), renderPlan(plan, true)])
+      for (const secret of [STATS_PASSWORD, 'of-last-year', sha256Of(content)])
         expect(shown).not.toContain(secret);
   });
 
