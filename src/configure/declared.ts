@@ -98,6 +98,7 @@ export function renderDeclared(given: DeclaredRendering): Configuration {
       vips: [],
       sockets: [],
     },
+    required: [],
     addresses: [],
     firewall: checks.flatMap((check) => openingOf(component, check)),
     firewallKind: given.site.system.firewall,

@@ -34,6 +34,7 @@ export const NOTHING_CONFIGURED: Configuration = {
   services: [],
   checks: [],
   status: { versions: [], vips: [], sockets: [] },
+  required: [],
   addresses: [],
   firewall: [],
   firewallKind: 'auto',
@@ -119,6 +120,9 @@ function joined(parts: readonly Configuration[]): Configuration {
       vips: parts.flatMap((part) => part.status.vips),
       sockets: parts.flatMap((part) => part.status.sockets),
     },
+    required: parts
+      .flatMap((part) => part.required)
+      .filter(({ path }) => !files.some((file) => file.path === path)),
     addresses: parts.flatMap((part) => part.addresses),
     firewall: parts.flatMap((part) => part.firewall),
     firewallKind: parts[0]?.firewallKind ?? 'auto',

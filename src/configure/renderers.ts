@@ -1,4 +1,4 @@
-import type { Site, SiteNode } from '../model/site.js';
+import type { Site, SiteNode, Tls } from '../model/site.js';
 import { noVrrp, renderCheckScript, renderKeepalived, SCRIPT_USER } from './keepalived.js';
 import { serviceOpenings, vrrpOpenings } from './firewall.js';
 import { renderHaproxy, STATS_PROXY } from './haproxy.js';
@@ -171,6 +171,7 @@ function haproxy({ component, site, node, origin, secrets }: Rendering): Configu
       vips: [],
       sockets: [STATS],
     },
+    required: certificatesOf(proxies),
     addresses: [],
     firewall: serviceOpenings(site, node),
     firewallKind: site.system.firewall,
@@ -274,6 +275,7 @@ function keepalived(given: Rendering): Configuration {
       })),
       sockets: [],
     },
+    required: [],
     addresses: addressesOf(site, node),
     firewall: vrrpOpenings(site, node),
     firewallKind: site.system.firewall,
@@ -283,6 +285,15 @@ function keepalived(given: Rendering): Configuration {
 /** The folder of an operator's own additions: made, never emptied, and gone only when it is empty. */
 function additions(component: string, at: string): ConfiguredDirectory {
   return { ...directory(component, at), mode: 0o750 };
+}
+
+/** haproxy -c reads them, so each has to be there before the configuration is swapped. */
+function certificatesOf(
+  proxies: readonly { readonly name: string; readonly tls?: Tls | undefined }[],
+): Configuration['required'] {
+  return proxies.flatMap(({ name, tls }) =>
+    tls === undefined ? [] : [{ path: tls.certificate, what: `the certificate of ${name}` }],
+  );
 }
 
 /** Adverts to the other nodes come from the node's own address, or are not believed. */

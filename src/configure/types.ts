@@ -153,6 +153,13 @@ export interface OwnAddress {
   readonly what: string;
 }
 
+/** A file that somebody else puts on the node; without it a program refuses its configuration. */
+export interface RequiredFile {
+  readonly path: string;
+  /** What it is, for a person. */
+  readonly what: string;
+}
+
 export interface Configuration {
   readonly users: readonly SystemUser[];
   readonly directories: readonly ConfiguredDirectory[];
@@ -161,6 +168,7 @@ export interface Configuration {
   readonly services: readonly ManagedService[];
   readonly checks: readonly Check[];
   readonly status: StatusSources;
+  readonly required: readonly RequiredFile[];
   readonly addresses: readonly OwnAddress[];
   readonly firewall: readonly Opening[];
   readonly firewallKind: FirewallKind;

@@ -67,7 +67,10 @@ function configurationRefusals(configuration: Configuration, facts: Facts, takeO
         `port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`,
       );
   }
-  return [...refusals, ...addressRefusals(configuration, facts)];
+  const missing = configuration.required
+    .filter(({ path }) => !facts.present.has(path))
+    .map(({ path, what }) => `${what} is not there: put it at ${path}, mode 600, before the installation`);
+  return [...refusals, ...missing, ...addressRefusals(configuration, facts)];
 }
 
 /** Addresses that this node cannot have or hold: a program would start all the same, and nobody would find it. */

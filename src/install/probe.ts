@@ -48,6 +48,8 @@ export interface Facts {
   /** Symbolic links among the paths asked for → their realpath. */
   readonly links: ReadonlyMap<string, string>;
   readonly directories: ReadonlySet<string>;
+  /** Of the files that others put on a node, those that are there. */
+  readonly present: ReadonlySet<string>;
   /** Configuration files that are there, as far as they are small and text. */
   readonly texts: ReadonlyMap<string, string>;
   /** Kernel setting → its value; absent from the map: this kernel has none. */
@@ -84,6 +86,7 @@ export interface Questions {
   readonly files: readonly string[];
   readonly links: readonly string[];
   readonly directories: readonly string[];
+  readonly present: readonly string[];
   readonly texts: readonly string[];
   readonly sysctl: readonly string[];
   readonly units: readonly string[];
@@ -113,6 +116,7 @@ export function questionsOf({ configuration, receipt, contents }: ProbeRequest):
       ...(receipt?.links.map((link) => link.path) ?? []),
     ]),
     directories: sorted(configuration.directories.map((directory) => directory.path)),
+    present: sorted(configuration.required.map(({ path }) => path)),
     texts: sorted(configured),
     sysctl: sorted(configuration.files.flatMap(settingsIn).map(({ key }) => key)),
     units: sorted(configuration.services.map((service) => service.unit)),
@@ -144,6 +148,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    present,
     texts,
     sysctl,
     firewall,
@@ -162,7 +167,8 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readGroups(host),
     readFiles(host, asked.files),
     readLinks(host, asked.links),
-    readDirectories(host, asked.directories),
+    readPresent(host, asked.directories),
+    readPresent(host, asked.present),
     readTexts(host, asked.texts),
     readSettings(host, asked.sysctl),
     readFirewall(host),
@@ -189,6 +195,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    present,
     texts,
     sysctl,
     firewall,
@@ -274,7 +281,7 @@ async function readLinks(host: Host, paths: readonly string[]): Promise<Map<stri
   return new Map(entries.flat());
 }
 
-async function readDirectories(host: Host, paths: readonly string[]): Promise<Set<string>> {
+async function readPresent(host: Host, paths: readonly string[]): Promise<Set<string>> {
   const there = await Promise.all(
     paths.map(async (path) => ((await host.realpath(path)) === undefined ? [] : [path])),
   );

@@ -187,6 +187,15 @@ describe('a node that is not fit', () => {
       /VIP 10\.0\.0\.100 on eth0, where this node is in another network \(10\.9\.0\.0\/24\)/,
     ],
     [
+      'a certificate that is not there',
+      {
+        configuration: someConfiguration({
+          required: [{ path: '/etc/tls/tts.pem', what: 'the certificate of tts' }],
+        }),
+      },
+      /certificate of tts is not there: put it at \/etc\/tls\/tts\.pem/,
+    ],
+    [
       'an address that another node has',
       {
         configuration: someConfiguration({
