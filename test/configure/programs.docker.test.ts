@@ -163,6 +163,8 @@ async function until(what: string, text: string): Promise<void> {
 
 const HAPROXY = '/usr/local/sbin/haproxy -W -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d';
 const ASK = (command: string): string => `exec 3<>/dev/tcp/127.0.0.1/8404; echo '${command}' >&3; cat <&3`;
+const workerPid = async (): Promise<string> =>
+  /^Pid: (\d+)$/m.exec(await programs.sh(ASK('show info')))?.[1] ?? 'none';
 const CHECK = ['/etc/keepalived/check-haproxy', '8404', 'lb1'];
 
 describe('running', () => {
@@ -186,7 +188,7 @@ describe('running', () => {
       try {
         await until('tts1 is up', `${ASK('show stat -1 4 -1')} | grep -q '^tts,tts1,.*,UP,'`);
         expect(await programs.run(CHECK)).toMatchObject({ exitCode: 0, stderr: '' });
-        const worker = /^Pid: (\d+)$/m.exec(await programs.sh(ASK('show info')))?.[1] ?? 'none';
+        const worker = await workerPid();
         await programs.sh(`kill -STOP ${worker}`);
         expect((await programs.run(CHECK)).exitCode).toBe(1);
         await programs.sh(`kill -CONT ${worker}`);
@@ -213,7 +215,7 @@ describe('running', () => {
     }
   });
 
-  it('haproxy shows its page to those who know the password, and takes local additions', async () => {
+  it('haproxy shows its page to those who know the password, takes local additions, and does so after a reload', async () => {
     await programs.place('stats-page/lb1');
     await programs.write('/tmp/ask.cjs', ASK_PAGE);
     await programs.write(
@@ -225,6 +227,14 @@ describe('running', () => {
       await until('haproxy answers', CHECK.join(' '));
       expect((await programs.sh('node /tmp/ask.cjs')).trim()).toBe('401 401 200');
       expect(await programs.sh(ASK('show stat -1 1 -1'))).toMatch(/^own,FRONTEND,.*OPEN/m);
+      // Only root may read the file with the password: a reload is read by the master, which stays root.
+      const worker = await workerPid();
+      await programs.sh('pkill -USR2 -o -x haproxy');
+      await until(
+        'another worker answers',
+        `${ASK('show info')} | grep '^Pid: ' | grep -qv '^Pid: ${worker}$'`,
+      );
+      expect((await programs.sh('node /tmp/ask.cjs')).trim()).toBe('401 401 200');
     } finally {
       await programs.sh('rm /etc/haproxy/conf.d/10-own.cfg');
       await stopped();
