@@ -138,3 +138,15 @@ export const pythonImage = async (): Promise<string> =>
     changes: [],
     flat: false,
   });
+
+/** haproxy and keepalived, ready to read generated files. */
+export const programsImage = async (): Promise<string> =>
+  makeImage({
+    name: 'programs',
+    from: await baseImage(),
+    scripts: ['programs'],
+    inputs: [],
+    mounts: {},
+    changes: [],
+    flat: false,
+  });
