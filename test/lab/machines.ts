@@ -223,9 +223,8 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
   const backendTag = await labBackendImage();
   const runId = randomBytes(4).toString('hex');
   try {
-    return await timed(
-      `start ${namesOf(options).join(', ')} (run ${runId})`,
-      () => boot(runId, options, nodeTag, backendTag),
+    return await timed(`start ${namesOf(options).join(', ')} (run ${runId})`, () =>
+      boot(runId, options, nodeTag, backendTag),
     );
   } catch (error) {
     await removeLab(runId);

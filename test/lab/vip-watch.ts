@@ -22,13 +22,16 @@ export interface VipWatch {
 const holds = async (pid: number, vip: string): Promise<boolean> => {
   const routes = await readFile(`/proc/${String(pid)}/net/fib_trie`, 'utf8').catch(() => '');
   const lines = routes.split('\n');
-  return lines.some((line, at) => line.endsWith(`-- ${vip}`) && (lines[at + 1] ?? '').includes('/32 host LOCAL'));
+  return lines.some(
+    (line, at) => line.endsWith(`-- ${vip}`) && (lines[at + 1] ?? '').includes('/32 host LOCAL'),
+  );
 };
 
 /** Who holds the lab's VIP now. */
 export const holdersOf = async (lab: Lab): Promise<string[]> => {
   const names: string[] = [];
-  for (const name of Object.keys(lab.nodes)) if (await holds(await lab.pidOf(name), lab.vip)) names.push(name);
+  for (const name of Object.keys(lab.nodes))
+    if (await holds(await lab.pidOf(name), lab.vip)) names.push(name);
   return names;
 };
 
@@ -41,7 +44,9 @@ export const watchVip = async (lab: Lab): Promise<VipWatch> => {
   let stalledMs = 0;
   let stopped = false;
   const look = async (): Promise<void> => {
-    const seen = await Promise.all(nodes.map(async ({ name, pid }) => ((await holds(pid, lab.vip)) ? name : '')));
+    const seen = await Promise.all(
+      nodes.map(async ({ name, pid }) => ((await holds(pid, lab.vip)) ? name : '')),
+    );
     const names = seen.filter(Boolean).join('+') || 'nobody';
     if (holders.at(-1)?.names !== names) holders.push({ atMs: Date.now(), names });
   };

@@ -11,7 +11,7 @@ export interface Outcome {
   readonly scenario: Scenario;
   readonly load: LoadSummary;
   readonly vip: VipReport;
-  /** Holders of the VIP, in order; each moment without one or with two between them left out. */
+  /** The nodes that the VIP was with, in order. */
   readonly path: readonly string[];
   /** The longest time that a process of this machine which wanted to run did not: no time is finer than this. */
   readonly stalledMs: number;
@@ -60,7 +60,14 @@ export async function measure(given: Given, scenario: Scenario): Promise<Outcome
   };
 }
 
-function pathOf(vip: VipReport): string[] {
-  const alone = vip.holders.map((one) => one.names).filter((names) => !names.includes('+') && names !== 'nobody');
-  return alone.filter((name, at) => name !== alone[at - 1]);
+/** Of two holders the newcomer counts: the other one is cut off, or about to give way. */
+function pathOf({ holders }: VipReport): string[] {
+  const path: string[] = [];
+  for (const { names } of holders) {
+    const last = path.at(-1);
+    const held = names.split('+');
+    const now = held.find((name) => name !== last && name !== 'nobody') ?? held[0];
+    if (now !== undefined && now !== 'nobody' && now !== last) path.push(now);
+  }
+  return path;
 }

@@ -1,11 +1,8 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LabError } from '../errors.js';
 import type { Lab } from '../machines.js';
 import { holdersOf } from '../vip-watch.js';
-import { carry, chain, DESK, MEDIUM, statusOf } from '../walk/operator.js';
-import type { PackedBundle } from '../walk/packager.js';
+import { statusOf } from '../walk/operator.js';
 
 const SETTLE_MS = 60_000;
 const POLL_MS = 200;
@@ -26,48 +23,13 @@ export async function sh(lab: Lab, machine: string, text: string): Promise<strin
   );
 }
 
-/** Carries bundle, key and site to both nodes and installs there: for each, what an operator types. */
-export async function bringUp(lab: Lab, packed: PackedBundle, site: string): Promise<void> {
-  await Promise.all(
-    Object.keys(lab.nodes).map(async (node) => {
-      await carry(lab, node, packed, site);
-      await sh(lab, node, `cd ${MEDIUM}/${packed.stem} && ${chain(packed, node)}`);
-    }),
-  );
-}
-
-/** `airbundle install` of the bundle on the node's medium with the node's own site file. @returns what it printed */
-export const installOn = (lab: Lab, node: string, packed: PackedBundle): Promise<string> =>
-  sh(lab, node, `airbundle install ${MEDIUM}/${packed.stem} --site ${DESK}/site.yaml --node ${node} -y`);
-
-/** Puts another site file on each node's desk; nothing is installed yet. */
-export async function carrySite(lab: Lab, site: string): Promise<void> {
-  for (const node of Object.keys(lab.nodes))
-    for (const file of await readdir(site)) await lab.copyIn(node, join(site, file), `${DESK}/${file}`);
-}
-
-/** Carries another bundle to the nodes that have a first one. */
-export async function carryBundle(lab: Lab, packed: PackedBundle): Promise<void> {
-  for (const node of Object.keys(lab.nodes)) await lab.copyIn(node, packed.folder, MEDIUM);
-}
-
-/**
- * A step on each node, one after another: the standby first, then the VIP goes over to it, then the other one.
- * The node that was active waits as the standby afterwards.
- */
-export async function oneByOne(lab: Lab, step: (node: string) => Promise<unknown>): Promise<void> {
-  const { active, standby } = await roles(lab);
-  await step(standby);
-  await healthyNode(lab, standby);
-  await handOver(lab, active, standby);
-  await step(active);
-  await healthyNode(lab, active);
-}
-
 /** A controlled failover: keepalived on `from` says goodbye, and is started again as the standby. */
 export async function handOver(lab: Lab, from: string, to: string): Promise<void> {
   await sh(lab, from, 'systemctl stop keepalived');
-  await eventually(() => `${to} holds the VIP`, async () => (await holdersOf(lab)).join() === to);
+  await eventually(
+    () => `${to} holds the VIP`,
+    async () => (await holdersOf(lab)).join() === to,
+  );
   await sh(lab, from, 'systemctl start keepalived');
 }
 
@@ -77,18 +39,24 @@ export async function roles(lab: Lab): Promise<Roles> {
   const standby = Object.keys(lab.nodes).find((name) => !holders.includes(name));
   const [active] = holders;
   if (holders.length === 1 && active !== undefined && standby !== undefined) return { active, standby };
-  throw new LabError(`the VIP is held by ${holders.join(' and ') || 'nobody'}`, 'airbundle status on each node');
+  throw new LabError(
+    `the VIP is held by ${holders.join(' and ') || 'nobody'}`,
+    'airbundle status on each node',
+  );
 }
 
 /** Waits until both nodes are well and one of them holds the VIP. */
 export async function healthyPair(lab: Lab): Promise<Roles> {
   for (const node of Object.keys(lab.nodes)) await healthyNode(lab, node);
-  await eventually(() => 'one node holds the VIP', async () => (await holdersOf(lab)).length === 1);
+  await eventually(
+    () => 'one node holds the VIP',
+    async () => (await holdersOf(lab)).length === 1,
+  );
   return roles(lab);
 }
 
 /** As the product sees it: services, backends, no problem. */
-async function healthyNode(lab: Lab, node: string): Promise<void> {
+export async function healthyNode(lab: Lab, node: string): Promise<void> {
   let found = '';
   await eventually(
     () => `${node} is well: ${found}`,

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../machines.js';
 import type { PackedBundle } from '../walk/packager.js';
-import type { Roles } from './pair.js';
-import { carrySite, handOver, installOn, oneByOne, roles, sh } from './pair.js';
+import { changeSite, rollingRollback, rollingUpgrade } from './delivery.js';
+import { handOver, type Roles, roles, sh } from './pair.js';
 
 /** What the scenarios change, beside the pair itself. */
 export interface Given {
@@ -50,7 +50,8 @@ const haproxyDeath: Goal = { gapMs: 3000, holders: 'either' };
 const nodeDeath: Goal = { gapMs: 4000, holders: 'other' };
 const planned: Goal = { gapMs: 1000, holders: 'other' };
 
-const signalBackend = ({ lab }: Given, word: string): Promise<string> => sh(lab, BACKEND, `/srv/serve ${word}`);
+const signalBackend = ({ lab }: Given, word: string): Promise<string> =>
+  sh(lab, BACKEND, `/srv/serve ${word}`);
 
 const frozen: Pick<Scenario, 'hurt' | 'lastsMs' | 'heal' | 'watchedMs'> = {
   hurt: async ({ lab }, { active }) => lab.freeze(active),
@@ -80,7 +81,11 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'kill -9 the haproxy worker',
     goal: haproxyDeath,
     hurt: async ({ lab }, { active }) =>
-      void (await sh(lab, active, 'kill -KILL $(pgrep -P $(systemctl show -p MainPID haproxy | cut -d= -f2))')),
+      void (await sh(
+        lab,
+        active,
+        'kill -KILL $(pgrep -P $(systemctl show -p MainPID haproxy | cut -d= -f2))',
+      )),
     lastsMs: 0,
     watchedMs: 5000,
   },
@@ -111,8 +116,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'kill -9 keepalived',
     goal: nodeDeath,
-    hurt: async ({ lab }, { active }) =>
-      void (await sh(lab, active, 'kill -KILL $(pgrep -x keepalived)')),
+    hurt: async ({ lab }, { active }) => void (await sh(lab, active, 'kill -KILL $(pgrep -x keepalived)')),
     lastsMs: 0,
     watchedMs: TAKEOVER_MS + 2000,
   },
@@ -140,21 +144,14 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'reload with a new backend',
     goal: { ...planned, holders: 'same' },
-    hurt: async ({ lab, packed, largerSite }, { active, standby }) => {
-      await carrySite(lab, largerSite);
-      await installOn(lab, standby, packed);
-      await installOn(lab, active, packed);
-    },
+    hurt: async ({ lab, packed, largerSite }) => changeSite(lab, packed, largerSite),
     lastsMs: 0,
     watchedMs: 3000,
   },
   {
     name: 'upgrade to 1.1.0, one node after the other',
     goal: planned,
-    hurt: async ({ lab, next, nextSite }) => {
-      await carrySite(lab, nextSite);
-      await rollingUpgrade(lab, next);
-    },
+    hurt: async ({ lab, next, nextSite }) => rollingUpgrade(lab, next, nextSite),
     lastsMs: 0,
     watchedMs: 1500,
   },
@@ -166,14 +163,6 @@ export const SCENARIOS: readonly Scenario[] = [
     watchedMs: 1500,
   },
 ];
-
-/** The next release on both nodes: the standby first, then a controlled failover, then the other one. */
-export const rollingUpgrade = (lab: Lab, next: PackedBundle): Promise<void> =>
-  oneByOne(lab, (node) => installOn(lab, node, next));
-
-/** The release before on both nodes, in the same way. */
-export const rollingRollback = (lab: Lab): Promise<void> =>
-  oneByOne(lab, (node) => sh(lab, node, 'airbundle rollback -y'));
 
 /** Brings the VIP to where the scenario wants it. */
 export async function prepare(lab: Lab, from: string | undefined): Promise<Roles> {

@@ -96,20 +96,17 @@ const stream = (client: Client): Promise<string | undefined> =>
     call.on('status', () => open.delete(call));
   });
 
-/** One stream after another; a broken one is begun again once. */
+/** One stream after another; a broken one is begun again once. What this client cut off itself at the end is not broken. */
 const speaker = async (client: Client): Promise<void> => {
   while (!stopping) {
     const startMs = Date.now();
     const broken = await stream(client);
-    if (stopping && broken !== undefined) return;
+    const whole = broken === undefined || (stopping && broken.startsWith('CANCELLED'));
     const brokenMs = Date.now();
-    const again = broken === undefined ? undefined : await stream(client);
-    if (stopping && again !== undefined) return;
-    streams.push({
-      startMs,
-      ...(broken === undefined ? {} : { broken, brokenMs }),
-      ...(again === undefined ? {} : { failed: again }),
-    });
+    const again = whole || stopping ? undefined : await stream(client);
+    const failed =
+      again === undefined || (stopping && again.startsWith('CANCELLED')) ? {} : { failed: again };
+    streams.push({ startMs, ...(whole ? {} : { broken, brokenMs, ...failed }) });
   }
 };
 
