@@ -42,7 +42,7 @@ export const watchVip = async (lab: Lab): Promise<VipWatch> => {
   );
   const holders: { atMs: number; names: string }[] = [];
   let stalledMs = 0;
-  let stopped = false;
+  const state = { stopped: false };
   const look = async (): Promise<void> => {
     const seen = await Promise.all(
       nodes.map(async ({ name, pid }) => ((await holds(pid, lab.vip)) ? name : '')),
@@ -51,7 +51,7 @@ export const watchVip = async (lab: Lab): Promise<VipWatch> => {
     if (holders.at(-1)?.names !== names) holders.push({ atMs: Date.now(), names });
   };
   const watching = (async () => {
-    for (let lastMs = Date.now(); !stopped; lastMs = Date.now()) {
+    for (let lastMs = Date.now(); !state.stopped; lastMs = Date.now()) {
       await look();
       await sleep(EVERY_MS);
       stalledMs = Math.max(stalledMs, Date.now() - lastMs - EVERY_MS);
@@ -59,7 +59,7 @@ export const watchVip = async (lab: Lab): Promise<VipWatch> => {
   })();
   return {
     stop: async () => {
-      stopped = true;
+      state.stopped = true;
       await watching;
       const endMs = Date.now();
       const longest = (of: (names: string) => boolean): number =>

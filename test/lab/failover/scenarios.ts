@@ -32,10 +32,10 @@ export interface Scenario {
   readonly goal: Goal;
   /** The node that must hold the VIP first. */
   readonly from?: string;
-  hurt(given: Given, roles: Roles): Promise<void>;
+  hurt(given: Given, roles: Roles): Promise<unknown>;
   /** How long the fault lasts; 0 when it is over at once. */
   readonly lastsMs: number;
-  heal?(given: Given, roles: Roles): Promise<void>;
+  heal?(given: Given, roles: Roles): Promise<unknown>;
   /** How long it is watched after that. */
   readonly watchedMs: number;
 }
@@ -54,9 +54,9 @@ const signalBackend = ({ lab }: Given, word: string): Promise<string> =>
   sh(lab, BACKEND, `/srv/serve ${word}`);
 
 const frozen: Pick<Scenario, 'hurt' | 'lastsMs' | 'heal' | 'watchedMs'> = {
-  hurt: async ({ lab }, { active }) => lab.freeze(active),
+  hurt: ({ lab }, { active }) => lab.freeze(active),
   lastsMs: TAKEOVER_MS,
-  heal: async ({ lab }, { active }) => lab.thaw(active),
+  heal: ({ lab }, { active }) => lab.thaw(active),
   watchedMs: FAIL_BACK_MS,
 };
 
@@ -64,59 +64,55 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'stop a backend: it ends its calls',
     goal: backendDeath,
-    hurt: async (given) => void (await signalBackend(given, 'TERM')),
+    hurt: (given) => signalBackend(given, 'TERM'),
     lastsMs: 4000,
-    heal: async (given) => void (await signalBackend(given, 'start')),
+    heal: (given) => signalBackend(given, 'start'),
     watchedMs: 1500,
   },
   {
     name: 'kill -9 a backend',
     goal: backendDeath,
-    hurt: async (given) => void (await signalBackend(given, 'KILL')),
+    hurt: (given) => signalBackend(given, 'KILL'),
     lastsMs: 4000,
-    heal: async (given) => void (await signalBackend(given, 'start')),
+    heal: (given) => signalBackend(given, 'start'),
     watchedMs: 1500,
   },
   {
     name: 'kill -9 the haproxy worker',
     goal: haproxyDeath,
-    hurt: async ({ lab }, { active }) =>
-      void (await sh(
-        lab,
-        active,
-        'kill -KILL $(pgrep -P $(systemctl show -p MainPID haproxy | cut -d= -f2))',
-      )),
+    hurt: ({ lab }, { active }) =>
+      sh(lab, active, 'kill -KILL $(pgrep -P $(systemctl show -p MainPID haproxy | cut -d= -f2))'),
     lastsMs: 0,
     watchedMs: 5000,
   },
   {
     name: 'kill -9 the haproxy master',
     goal: haproxyDeath,
-    hurt: async ({ lab }, { active }) =>
-      void (await sh(lab, active, 'kill -KILL $(systemctl show -p MainPID haproxy | cut -d= -f2)')),
+    hurt: ({ lab }, { active }) =>
+      sh(lab, active, 'kill -KILL $(systemctl show -p MainPID haproxy | cut -d= -f2)'),
     lastsMs: 0,
     watchedMs: 5000,
   },
   {
     name: 'stop haproxy',
     goal: { ...haproxyDeath, holders: 'other' },
-    hurt: async ({ lab }, { active }) => void (await sh(lab, active, 'systemctl stop haproxy')),
+    hurt: ({ lab }, { active }) => sh(lab, active, 'systemctl stop haproxy'),
     lastsMs: 5000,
-    heal: async ({ lab }, { active }) => void (await sh(lab, active, 'systemctl start haproxy')),
+    heal: ({ lab }, { active }) => sh(lab, active, 'systemctl start haproxy'),
     watchedMs: FAIL_BACK_MS,
   },
   {
     name: 'stop keepalived',
     goal: planned,
-    hurt: async ({ lab }, { active }) => void (await sh(lab, active, 'systemctl stop keepalived')),
+    hurt: ({ lab }, { active }) => sh(lab, active, 'systemctl stop keepalived'),
     lastsMs: 2500,
-    heal: async ({ lab }, { active }) => void (await sh(lab, active, 'systemctl start keepalived')),
+    heal: ({ lab }, { active }) => sh(lab, active, 'systemctl start keepalived'),
     watchedMs: FAIL_BACK_MS,
   },
   {
     name: 'kill -9 keepalived',
     goal: nodeDeath,
-    hurt: async ({ lab }, { active }) => void (await sh(lab, active, 'kill -KILL $(pgrep -x keepalived)')),
+    hurt: ({ lab }, { active }) => sh(lab, active, 'kill -KILL $(pgrep -x keepalived)'),
     lastsMs: 0,
     watchedMs: TAKEOVER_MS + 2000,
   },
@@ -136,29 +132,29 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "pull the active node's cable",
     goal: nodeDeath,
-    hurt: async ({ lab }, { active }) => lab.cable(active, 'out'),
+    hurt: ({ lab }, { active }) => lab.cable(active, 'out'),
     lastsMs: TAKEOVER_MS,
-    heal: async ({ lab }, { active }) => lab.cable(active, 'in'),
+    heal: ({ lab }, { active }) => lab.cable(active, 'in'),
     watchedMs: FAIL_BACK_MS,
   },
   {
     name: 'reload with a new backend',
     goal: { ...planned, holders: 'same' },
-    hurt: async ({ lab, packed, largerSite }) => changeSite(lab, packed, largerSite),
+    hurt: ({ lab, packed, largerSite }) => changeSite(lab, packed, largerSite),
     lastsMs: 0,
     watchedMs: 3000,
   },
   {
     name: 'upgrade to 1.1.0, one node after the other',
     goal: planned,
-    hurt: async ({ lab, next, nextSite }) => rollingUpgrade(lab, next, nextSite),
+    hurt: ({ lab, next, nextSite }) => rollingUpgrade(lab, next, nextSite),
     lastsMs: 0,
     watchedMs: 1500,
   },
   {
     name: 'rollback to 1.0.0, one node after the other',
     goal: planned,
-    hurt: async ({ lab }) => rollingRollback(lab),
+    hurt: ({ lab }) => rollingRollback(lab),
     lastsMs: 0,
     watchedMs: 1500,
   },

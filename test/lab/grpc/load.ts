@@ -55,7 +55,8 @@ const wordsOf = (error: ServiceError): string =>
 
 const calls: CallRecord[] = [];
 const streams: StreamRecord[] = [];
-let stopping = false;
+let stopped = false;
+const stopping = (): boolean => stopped;
 
 const unary = (client: Client, kind: ClientKind): Promise<void> =>
   new Promise((resolve) => {
@@ -98,14 +99,14 @@ const stream = (client: Client): Promise<string | undefined> =>
 
 /** One stream after another; a broken one is begun again once. What this client cut off itself at the end is not broken. */
 const speaker = async (client: Client): Promise<void> => {
-  while (!stopping) {
+  while (!stopping()) {
     const startMs = Date.now();
     const broken = await stream(client);
-    const whole = broken === undefined || (stopping && broken.startsWith('CANCELLED'));
+    const whole = broken === undefined || (stopping() && broken.startsWith('CANCELLED'));
     const brokenMs = Date.now();
-    const again = whole || stopping ? undefined : await stream(client);
+    const again = whole || stopping() ? undefined : await stream(client);
     const failed =
-      again === undefined || (stopping && again.startsWith('CANCELLED')) ? {} : { failed: again };
+      again === undefined || (stopping() && again.startsWith('CANCELLED')) ? {} : { failed: again };
     streams.push({ startMs, ...(whole ? {} : { broken, brokenMs, ...failed }) });
   }
 };
@@ -152,7 +153,7 @@ const main = async (): Promise<void> => {
     speaker(once[index % once.length] ?? connect({})),
   );
   await ended;
-  stopping = true;
+  stopped = true;
   clearInterval(due);
   clearInterval(newcomers);
   const endedMs = Date.now();
