@@ -27,7 +27,8 @@ export function renderHaproxyUnit(site: Site): string {
       'KillMode=mixed',
       'SuccessExitStatus=143',
       'Restart=always',
-      'RestartSec=1',
+      // Back before keepalived's check has failed twice, so that a crash does not move the VIPs.
+      'RestartSec=200ms',
       'StartLimitInterval=0',
       'RuntimeDirectory=haproxy',
       `LimitNOFILE=${String(descriptors(site))}`,
@@ -69,10 +70,13 @@ export function renderKeepalivedUnit(site: Site, node: SiteNode): string {
   });
 }
 
-/** Two a connection, one a check and a listener, and some for sockets, pipes and threads. */
+/**
+ * Two a connection, one a check and a listener, and some for sockets, pipes and threads. In steps of a thousand: one
+ * backend more is a reload, and another unit file would make a restart of it.
+ */
 function descriptors(site: Site): number {
   const backends = site.services.reduce((total, service) => total + service.backends.length, 0);
-  return 2 * site.haproxy.maxConnections + backends + site.services.length + 1000;
+  return 2 * site.haproxy.maxConnections + 1000 * (1 + Math.ceil((backends + site.services.length) / 1000));
 }
 
 function unit(site: Site, sections: Readonly<Record<string, readonly string[]>>): string {
