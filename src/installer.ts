@@ -83,7 +83,7 @@ function program(): Command {
     .option('--own-view', 'as far as this node can see: whether another machine answers for a VIP')
     .option(
       '--compare-secret',
-      'compare the VRRP secret with the salted hash on stdin; only "same" or "different" is told',
+      'compare the secret that nodes share with the salted hash on stdin; only "same" or "different" is told',
     )
     .addHelpText(
       'after',

@@ -5,7 +5,7 @@ _airbundle() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W 'cache create deploy init inspect install inventory keygen lock plan receipts rollback sign status tools trust uninstall verify --help --version' -- "$word"))
+    COMPREPLY=($(compgen -W 'cache create deploy export init inspect install inventory keygen lock plan receipts rollback sign status tools trust uninstall verify --help --version' -- "$word"))
     return
   fi
   case $before in
@@ -37,6 +37,7 @@ _airbundle() {
         cache) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --cache --older-than --dry-run' -- "$word")) ;;
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
         deploy) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --key --fingerprint --check --rollback --to -y --yes --node --user --port --identity --ssh-config --host-key --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --parallel --no-watch --log-dir -h --help' -- "$word")) ;;
+        export) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
         install) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --site --node --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --verbose -y --yes --dry-run --plan -h --help' -- "$word")) ;;
@@ -57,6 +58,7 @@ _airbundle() {
     *)
       case $command in
         cache) COMPREPLY=($(compgen -W 'list prune' -- "$word")) ;;
+        export) COMPREPLY=($(compgen -W 'ansible' -- "$word")) ;;
         receipts) COMPREPLY=($(compgen -W 'list show check export' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
         create | deploy | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;

@@ -87,7 +87,7 @@ function outlineOf(cluster: Cluster, { views, plans, notes, done }: Prepared, ti
       `${String(index + 1)}.`,
       name,
       done.has(name) ? releaseOf(view) : `${releaseOf(view)} → ${title}`,
-      handOverInWords(cluster, view, done),
+      handOverInWords(cluster, view, views, done),
       plan === undefined ? '' : planInWords(plan),
     ];
   });
@@ -102,11 +102,14 @@ function outlineOf(cluster: Cluster, { views, plans, notes, done }: Prepared, ti
 export function handOverInWords(
   { site }: Cluster,
   view: NodeView | undefined,
+  views: readonly NodeView[],
   done: ReadonlySet<string>,
 ): string {
   const held = view === undefined ? [] : heldBy(view, site).map(({ name }) => name);
   if (held.length === 0) return 'standby';
-  return done.has(view?.node ?? '') || site.nodes.length < 2
+  const isAlone =
+    view?.status !== null && views.every(({ node, status }) => node === view?.node || status === null);
+  return done.has(view?.node ?? '') || isAlone
     ? `holds ${held.join(', ')}`
     : `holds ${held.join(', ')}, hands over first`;
 }

@@ -53,5 +53,6 @@ export async function askPlan(
   return { plan: undefined, problems: [lastWords(done.stderr).join('\n')] };
 }
 
+/** By another airbundle; who else holds the lock may hold it for ever. */
 const isBusy = ({ exitCode, stderr }: RunResult): boolean =>
-  exitCode === REFUSED && stderr.includes('error[BUSY]');
+  exitCode === REFUSED && stderr.includes('error[BUSY]') && stderr.includes('installer.cjs');

@@ -12,6 +12,7 @@ import type { Goal } from './judge.js';
 import { hasGoal } from './judge.js';
 import type { NodePlan } from './node-plan.js';
 import { askPlan } from './node-plan.js';
+import { inParallel } from './parallel.js';
 import { vrrpChanges } from './vrrp-change.js';
 import { reasonOf } from './words.js';
 
@@ -163,21 +164,13 @@ async function eachNode<T>(
   parallel: number,
   work: (agent: NodeAgent) => Promise<T>,
 ): Promise<NodeResult<T>[]> {
-  const results: NodeResult<T>[] = [];
-  const waiting = cluster.agents.filter(({ name }) => cluster.chosen.has(name));
-  const worker = async (): Promise<void> => {
-    for (let agent = waiting.shift(); agent !== undefined; agent = waiting.shift()) {
-      const node = agent.name;
-      const result = await work(agent).then(
-        (value): NodeResult<T> => ({ node, result: value, error: undefined }),
-        (error: unknown): NodeResult<T> => ({ node, result: undefined, error: reasonOf(error) }),
-      );
-      results.push(result);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.max(1, parallel) }, worker));
-  const place = new Map(cluster.site.nodes.map(({ name }, index) => [name, index]));
-  return results.sort((one, other) => (place.get(one.node) ?? 0) - (place.get(other.node) ?? 0));
+  const chosen = cluster.agents.filter(({ name }) => cluster.chosen.has(name));
+  return inParallel(chosen, parallel, (agent) =>
+    work(agent).then(
+      (result): NodeResult<T> => ({ node: agent.name, result, error: undefined }),
+      (error: unknown): NodeResult<T> => ({ node: agent.name, result: undefined, error: reasonOf(error) }),
+    ),
+  );
 }
 
 function otherGoal(node: string, { bundle, siteDigest }: NodePlan, { goal }: Release): string[] {

@@ -41,7 +41,7 @@ export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> 
       `${String(index + 1)}.`,
       name,
       back.done.has(name) ? releaseOf(view) : `${releaseOf(view)} → ${back.title}`,
-      handOverInWords(cluster, view, back.done),
+      handOverInWords(cluster, view, before, back.done),
     ];
   });
   const outline = [

@@ -135,7 +135,7 @@ async function oneNode(cluster: Cluster, change: Change, given: NodeGiven): Prom
 
 async function changeNode(cluster: Cluster, change: Change, given: NodeGiven): Promise<void> {
   const view = given.since.find((one) => one.node === given.node);
-  const handed = view === undefined ? undefined : await handOverFirst(cluster, change, view, given.since);
+  const handed = view === undefined ? undefined : await handOverFirst(cluster, view, given.since);
   try {
     await runOn(cluster, change, given.node);
   } finally {
@@ -146,16 +146,15 @@ async function changeNode(cluster: Cluster, change: Change, given: NodeGiven): P
 
 async function handOverFirst(
   cluster: Cluster,
-  { goal }: Change,
   view: NodeView,
   views: readonly NodeView[],
 ): Promise<HandedOver | undefined> {
   const { site, reporter } = cluster;
   const vips = heldBy(view, site);
-  if (vips.length === 0 || site.nodes.length < 2) return undefined;
+  if (vips.length === 0) return undefined;
   const others = views.filter((other) => other.node !== view.node);
-  // The last node of a rollback to nothing: the service ends with it.
-  if (goal === null && others.every(({ status }) => status === null)) return undefined;
+  // The only one so far, or the last one of a rollback to nothing: there is nobody to hand over to.
+  if (others.every(({ status }) => status === null)) return undefined;
   try {
     requireHeir(view.node, others);
     return await inStep(

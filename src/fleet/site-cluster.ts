@@ -11,7 +11,11 @@ export function clusterSiteOf({ name, nodes, vips, vrrp }: Site): ClusterSite {
     vrrp:
       vrrp === undefined
         ? undefined
-        : { virtualRouterId: vrrp.virtualRouterId, advertIntervalSeconds: vrrp.advertIntervalSeconds },
+        : {
+            virtualRouterId: vrrp.virtualRouterId,
+            advertIntervalSeconds: vrrp.advertIntervalSeconds,
+            transport: vrrp.transport,
+          },
   };
 }
 

@@ -9,7 +9,8 @@ import type { VrrpInstance } from '../model/node-status.js';
  */
 export function vrrpChanges(site: ClusterSite, views: readonly NodeView[]): string[] {
   const isServing = site.vips.some((vip) => holdersOf(vip, views).length > 0);
-  if (!isServing || site.nodes.length < 2) return [];
+  const isAlone = views.filter(({ status }) => status !== null).length < 2;
+  if (!isServing || isAlone) return [];
   const instances = views.flatMap(({ node, status }) =>
     (status?.vrrp?.keepalived === 'active' ? status.vrrp.instances : []).map((instance) => ({
       node,
@@ -25,14 +26,15 @@ export function vrrpChanges(site: ClusterSite, views: readonly NodeView[]): stri
 
 function differences({ vrrp }: ClusterSite, instance: VrrpInstance): string[] {
   if (vrrp === undefined) return [];
-  const { virtualRouterId, advertIntervalSeconds } = vrrp;
-  const differ = (key: string, now: number | null, then: number): string[] =>
+  const { virtualRouterId, advertIntervalSeconds, transport } = vrrp;
+  const differ = (key: string, now: number | string | null, then: number | string): string[] =>
     now === null || now === then
       ? []
       : [`${key} is ${String(now)} there and ${String(then)} in the site file`];
   return [
     ...differ('virtual_router_id', instance.virtualRouterId, virtualRouterId),
     ...differ('advert_int', instance.advertIntervalSeconds, advertIntervalSeconds),
+    ...differ('the transport', instance.mode, transport),
     ...(instance.secret === 'different' ? ["auth_pass there is not the one in the site's secretFile"] : []),
   ];
 }

@@ -5,7 +5,7 @@ const COST = { N: 2 ** 14, r: 8, p: 1 } as const;
 const BYTES = 32;
 
 /**
- * What a jump host sends instead of a VRRP secret, so that a node can say whether it has the same one.
+ * What a jump host sends instead of a secret that nodes share, so that a node can say whether it has the same one.
  * @param salt hex, drawn anew for each question
  * @returns hex
  */

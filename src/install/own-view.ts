@@ -6,7 +6,7 @@ import { ownFindings } from '../model/own-view.js';
 const ARPING_MS = 15_000;
 
 /**
- * What one node can see of its site by itself: its own VRRP state, and by ARP whether another machine answers for
+ * What one node can see of its site by itself: its own state, and by ARP whether another machine answers for
  * a VIP. It sends ARP probes (RFC 5227), which change nobody's tables.
  */
 export async function readOwnView(host: Host, status: NodeStatus): Promise<OwnView> {

@@ -1,15 +1,16 @@
 import type { Host } from '../host/host.js';
 import type { BackendRow } from '../configure/index.js';
 import { judgeOf } from '../configure/index.js';
+import { NO_FAILOVER } from '../configure/failover-view.js';
 import { refusedError } from '../errors.js';
 import type { NodeStatus, SecretQuestion } from '../model/node-status.js';
 import { askSocket } from './checks.js';
 import { readFiles, readUnits } from './probe.js';
 import type { Receipt, Watched } from './receipt.js';
+import { readFailover } from './failover-status.js';
 import { readReceipt } from './receipt.js';
 import { committedRuns } from './undo-record.js';
 import { readUnsettled } from './unsettled.js';
-import { readVrrp } from './vrrp-status.js';
 
 /** Reads the node and compares it with the receipt; changes nothing. @throws BundleError exit 5 when nothing is installed */
 export async function readStatus(host: Host, question?: SecretQuestion): Promise<NodeStatus> {
@@ -21,7 +22,7 @@ export async function readStatus(host: Host, question?: SecretQuestion): Promise
       hint: 'See install.sh in the folder of the bundle. Status has to be asked as root.',
     });
   const { watched, contents } = receipt;
-  const [units, versions, addresses, backends, drift, vrrp, past] = await Promise.all([
+  const [units, versions, addresses, backends, drift, failover, past] = await Promise.all([
     readUnits(host, watched.units),
     Promise.all(
       watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) })),
@@ -29,7 +30,7 @@ export async function readStatus(host: Host, question?: SecretQuestion): Promise
     host.run(['ip', '-o', '-4', 'addr', 'show']).then((result) => result.stdout),
     readBackends(watched.sockets),
     findDrift(host, receipt),
-    watched.vips.length === 0 ? null : readVrrp(host, question),
+    watched.vips.length === 0 ? NO_FAILOVER : readFailover(host, question),
     readPast(host, receipt),
   ]);
   const services = watched.units.map((unit) => ({
@@ -60,7 +61,7 @@ export async function readStatus(host: Host, question?: SecretQuestion): Promise
     versions,
     services,
     vips,
-    vrrp,
+    ...failover,
     backends: backends.rows,
     drift,
     problems: [

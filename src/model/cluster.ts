@@ -30,7 +30,13 @@ export interface ClusterSite {
   readonly nodes: readonly { readonly name: string; readonly address: string; readonly priority: number }[];
   readonly vips: readonly ClusterVip[];
   /** What the nodes have to agree on to hear each other; undefined: nothing moves between them. */
-  readonly vrrp?: { readonly virtualRouterId: number; readonly advertIntervalSeconds: number } | undefined;
+  readonly vrrp?:
+    | {
+        readonly virtualRouterId: number;
+        readonly advertIntervalSeconds: number;
+        readonly transport: 'unicast' | 'multicast';
+      }
+    | undefined;
 }
 
 /** Names of the nodes that have a VIP's address. */

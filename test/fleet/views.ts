@@ -15,7 +15,7 @@ export function someSite(count = 2): ClusterSite {
       priority: 150 - 10 * index,
     })),
     vips: [{ name: 'tts', address: VIP }],
-    vrrp: { virtualRouterId: 51, advertIntervalSeconds: 1 },
+    vrrp: { virtualRouterId: 51, advertIntervalSeconds: 1, transport: 'unicast' },
   };
 }
 

@@ -14,6 +14,7 @@ describe('a site that changes what the nodes have to agree on', () => {
   it.each([
     ['the router id', { virtualRouterId: 50 }, 'virtual_router_id is 50 there and 51 in the site file'],
     ['the interval', { advertIntervalSeconds: 2 }, 'advert_int is 2 there and 1 in the site file'],
+    ['the transport', { mode: 'multicast' }, 'the transport is multicast there and unicast in the site file'],
     ['the secret', { secret: 'different' }, "auth_pass there is not the one in the site's secretFile"],
   ])('is seen: %s', (_, instance, words) => {
     const found = vrrpChanges(site, pair(instance));
@@ -32,13 +33,24 @@ describe('a site that changes what the nodes have to agree on', () => {
     const all = scripted();
     const cluster = {
       ...all.cluster,
-      site: { ...all.cluster.site, vrrp: { virtualRouterId: 52, advertIntervalSeconds: 1 } },
+      site: {
+        ...all.cluster.site,
+        vrrp: { virtualRouterId: 52, advertIntervalSeconds: 1, transport: 'unicast' as const },
+      },
     };
     await expect(deployRelease(all.given({ cluster }))).rejects.toMatchObject({
       code: 'VRRP_WOULD_SPLIT',
       exit: 5,
     });
     expect(changes(all)).toEqual([]);
+  });
+
+  it('makes a pair of a single node: it is changed first, with nobody to hand over to', async () => {
+    const all = scripted();
+    all.node('lb2').history = [];
+    all.node('lb2').keepalived = 'inactive';
+    expect((await deployRelease(all.given())).outcome).toBe('done');
+    expect(changes(all)).toEqual(['install lb1', 'install lb2']);
   });
 
   it('adds a node to a pair that serves without a second holder', async () => {

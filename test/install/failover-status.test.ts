@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { askedSecret } from '../../src/install/secret-question.js';
 import { readOwnView } from '../../src/install/own-view.js';
-import { readVrrp } from '../../src/install/vrrp-status.js';
+import { readFailover } from '../../src/install/failover-status.js';
 import { secretQuestion } from '../../src/fleet/look.js';
 import { configured, contentOf, example, siteOf } from '../configure/fixtures.js';
 import { someStatus } from '../fleet/views.js';
@@ -24,7 +24,7 @@ function node(answer: NonNullable<RootedOptions['answer']> = () => undefined) {
 
 describe('what a node tells of its VRRP', () => {
   it('is its settings as they lie on the disk', async () => {
-    const { keepalived, instances } = await readVrrp(node(), undefined);
+    const { keepalived, instances } = (await readFailover(node(), undefined)).vrrp;
     expect(keepalived).toBe('active');
     expect(instances).toMatchObject([
       { virtualRouterId: 51, mode: 'unicast', preempt: false, secret: 'not compared' },
@@ -36,7 +36,7 @@ describe('what a node tells of its VRRP', () => {
     ['s3cres', 'different'],
   ])('compared with %s says %s, and no form of the secret is in the answer', async (asked, said) => {
     const question = secretQuestion(asked);
-    const told = await readVrrp(node(), question);
+    const told = (await readFailover(node(), question)).vrrp;
     expect(told.instances.map(({ secret }) => secret)).toEqual([said]);
     const text = JSON.stringify(told);
     expect(text).not.toContain(SECRET);
@@ -55,7 +55,7 @@ describe('what a node tells of its VRRP', () => {
     ['VRRP is not let in', { stdout: '-P INPUT ACCEPT\n-A INPUT -p vrrp -j DROP\n' }, 'closed'],
   ] as const)('when %s', async (_, iptables, state) => {
     const host = node(([program]) => (program === 'iptables' ? iptables : undefined));
-    expect((await readVrrp(host, undefined)).protocol112.state).toBe(state);
+    expect((await readFailover(host, undefined)).vrrp.protocol112.state).toBe(state);
   });
 });
 
