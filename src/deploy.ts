@@ -1,9 +1,11 @@
 import { Command } from 'commander';
 import { runProgram } from './commandline.js';
 import { deployCommand } from './deploy-commands.js';
+import { exportCommands } from './export-commands.js';
 import { localHost } from './host/local.js';
 import { dialSsh } from './host/ssh.js';
 import { deskPlanCommand } from './plan-commands.js';
+import { programVersion } from './program-version.js';
 import { reviewCommands } from './review-commands.js';
 
 function program(): Command {
@@ -11,6 +13,7 @@ function program(): Command {
     'Brings a signed bundle to the nodes of a site over SSH, from one machine inside the closed network.',
   );
   deployCommand(root, { host: localHost, dial: dialSsh });
+  exportCommands(root, programVersion);
   deskPlanCommand(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
