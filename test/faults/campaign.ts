@@ -1,9 +1,11 @@
-import { archiveGroup, bitGroup, sampledGroup, sizeGroup } from './damage.js';
+import { archiveGroup, bitGroup, sizeGroup } from './damage.js';
 import type { Broken } from './broken.js';
 import { givenGroup, killGroup, momentGroup, pairGroup } from './kills.js';
 import { clockGroup, diskGroup, raceGroup, stepGroup } from './mishaps.js';
 import type { Options } from './options.js';
 import { propertyGroup } from './properties.js';
+import { realGroup } from './real.js';
+import { sampledGroup } from './sampled.js';
 import type { Stage } from './stage.js';
 import { raise } from './stage.js';
 import type { Ended, GroupResult } from './tally.js';
@@ -42,7 +44,10 @@ const IN_PROCESS: Readonly<Record<string, (options: Options) => Promise<GroupRes
   properties: propertyGroup,
 };
 
-export const GROUPS: readonly string[] = [...Object.keys(ON_NODE), ...Object.keys(IN_PROCESS)];
+/** These have nodes of their own. */
+const ON_ITS_OWN: Readonly<Record<string, (options: Options) => Promise<GroupResult>>> = { real: realGroup };
+
+export const GROUPS: readonly string[] = [ON_NODE, IN_PROCESS, ON_ITS_OWN].flatMap((all) => Object.keys(all));
 
 export interface Campaign {
   readonly long: boolean;
@@ -99,6 +104,7 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
     await Promise.all([
       chain(onNode, (name, options) => (stage === undefined ? undefined : ON_NODE[name]?.(stage, options))),
       chain(wanted(IN_PROCESS), (name, options) => IN_PROCESS[name]?.(options)),
+      chain(wanted(ON_ITS_OWN), (name, options) => ON_ITS_OWN[name]?.(options)),
     ]);
   } finally {
     await stage?.down();

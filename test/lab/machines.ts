@@ -69,6 +69,8 @@ export interface Lab {
   /** Cuts a machine off, at once, as a power failure would; `start` brings it back. */
   kill(machine: string): Promise<void>;
   start(machine: string): Promise<void>;
+  /** Another node in its place, of the same name and address, as new. */
+  renew(node: string): Promise<void>;
   /** Removes everything of this run. */
   down(): Promise<void>;
 }
@@ -221,11 +223,13 @@ const boot = async (
     return found.container;
   };
 
+  const bootNode = async (one: Machine): Promise<void> => {
+    await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
+    await waitForSystemd(one.container);
+  };
+
   await Promise.all([
-    ...nodes.map(async (one) => {
-      await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
-      await waitForSystemd(one.container);
-    }),
+    ...nodes.map(bootNode),
     ...backends.map(async (one) => {
       await docker([...common(one), ...withEnv({ BACKEND: one.name, PORT: `${BACKEND_PORT}` }), backendTag]);
       await waitForBackend(one.container);
@@ -273,6 +277,12 @@ const boot = async (
       await docker(['start', containerOf(name)]);
       if (name in Object.fromEntries(nodes.map((one) => [one.name, one])))
         await waitForSystemd(containerOf(name));
+    },
+    renew: async (name) => {
+      const node = nodes.find((one) => one.name === name);
+      if (node === undefined) throw new LabError(`no node ${name} in run ${runId}`, 'only nodes are renewed');
+      await docker(['rm', '-f', '-v', node.container]);
+      await bootNode(node);
     },
     down: async () => {
       await removeLab(runId);
