@@ -192,7 +192,7 @@ async function keep(name: string): Promise<string> {
   return digestOf(state);
 }
 
-const PROGRAM = /installer\.cjs/;
+const PROGRAM = /installer\.cjs|install\.sh/;
 const LEFTOVERS = /installer\.cjs|install\.sh|^rpm |rpm\.real|rpm-tmp|airbundle\.lock|race\.js|^\S+tar -x/;
 /** Of builds (DESIGN §7). */
 const isBuilder = (uid: number): boolean => uid >= 47_000 && uid < 48_000;
