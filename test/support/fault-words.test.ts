@@ -49,6 +49,8 @@ describe('two documents', () => {
     expect(differences({ a: { b: 'x' } }, { a: { b: 'y' } })).toEqual(['in d.json: a.b: "x" → "y"']);
   });
   it('with the same members in another order are not the same', () => {
-    expect(differences({ a: 1, b: 2 }, { b: 2, a: 1 })).toEqual(['in d.json: the whole: its members are others']);
+    expect(differences({ a: 1, b: 2 }, { b: 2, a: 1 })).toEqual([
+      'in d.json: the whole: its members are others',
+    ]);
   });
 });
