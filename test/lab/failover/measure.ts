@@ -42,11 +42,16 @@ export async function measure(given: Given, scenario: Scenario): Promise<Outcome
     maxSeconds: MAX_SECONDS,
   });
   const startMs = performance.now();
-  await sleep(BEFORE_MS);
-  await scenario.hurt(given, roles);
-  await sleep(scenario.lastsMs);
-  await scenario.heal?.(given, roles);
-  await sleep(scenario.watchedMs);
+  try {
+    await sleep(BEFORE_MS);
+    await scenario.hurt(given, roles);
+    await sleep(scenario.lastsMs);
+    await scenario.heal?.(given, roles);
+    await sleep(scenario.watchedMs);
+  } catch (error) {
+    await Promise.allSettled([load.stop(), watch.stop()]);
+    throw error;
+  }
   const tookMs = performance.now() - startMs;
   const report = await load.stop();
   const vip = await watch.stop();
