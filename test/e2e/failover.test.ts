@@ -16,6 +16,9 @@ import { packager } from '../lab/walk/packager.js';
  * A pair of load balancers installed from a bundle, VRRP between them, three gRPC backends, and a client that calls
  * fifty times a second while one thing after another fails. Each scenario goes from a healthy pair to a healthy pair.
  */
+/** Two nodes build at once; a machine with other work takes its time. */
+const INSTALLED_MS = 30 * 60_000;
+
 describe('a pair under load', () => {
   const work = join(LAB, 'failover');
   const outcomes: Outcome[] = [];
@@ -29,7 +32,7 @@ describe('a pair under load', () => {
     lab = await startLab(MACHINES);
     await bringUp(lab, packed, await firstSite(lab, packed));
     pair = await given(lab, packed, next);
-  });
+  }, INSTALLED_MS);
   afterAll(async () => {
     for (const line of table(outcomes)) process.stdout.write(`${line}\n`);
     await lab?.down();
