@@ -7,7 +7,7 @@ import type { BuiltIn } from '../model/template.js';
 import { fillTemplate } from '../model/template.js';
 import { defaultOf, formatValue, valuesSchema } from '../model/values.js';
 import { daemonReload, directory, root, shared, SYSTEMD } from './parts.js';
-import { header } from './paths.js';
+import { header } from './header.js';
 import { declaredSecret } from './secrets.js';
 import type { Secrets } from './secrets.js';
 import type { Argv, Check, Configuration, ConfiguredDirectory, ConfiguredFile, Opening } from './types.js';
@@ -98,7 +98,10 @@ export function renderDeclared(given: DeclaredRendering): Configuration {
       vips: [],
       sockets: [],
     },
+    required: [],
+    addresses: [],
     firewall: checks.flatMap((check) => openingOf(component, check)),
+    firewallKind: given.site.system.firewall,
   };
 }
 

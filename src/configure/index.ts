@@ -4,15 +4,16 @@ import { nodeOf } from '../model/site.js';
 import type { Site } from '../model/site.js';
 import { renderDeclared } from './declared.js';
 import { HAPROXY_STATS } from './haproxy-stats.js';
+import type { Origin } from './header.js';
 import type { Judge } from './judges.js';
 import { RENDERERS } from './renderers.js';
 import type { ConfigurableComponent, Secrets } from './secrets.js';
-import { vrrpSecret } from './secrets.js';
 import type { Configuration, Refresh } from './types.js';
 
 export type * from './types.js';
 export type { BackendRow, Judge } from './judges.js';
-export { describeOpening, firewalldCommands } from './firewall.js';
+export { describeOpening, firewalldCommands, iptablesCommands } from './firewall.js';
+export type { Origin } from './header.js';
 export { declaredValues, requiredSecrets } from './secrets.js';
 
 /** By the name that a socket check or a receipt gives. @throws Error for a name of another version */
@@ -33,7 +34,10 @@ export const NOTHING_CONFIGURED: Configuration = {
   services: [],
   checks: [],
   status: { versions: [], vips: [], sockets: [] },
+  required: [],
+  addresses: [],
   firewall: [],
+  firewallKind: 'auto',
 };
 
 export interface ConfigureGiven {
@@ -42,6 +46,7 @@ export interface ConfigureGiven {
   readonly site: Site;
   /** The node's name in the site. */
   readonly node: string;
+  readonly origin: Origin;
   /** Of every file that requiredSecrets names; none when it names none. */
   readonly secrets?: Secrets | undefined;
 }
@@ -75,12 +80,27 @@ export function configure(given: ConfigureGiven): Configuration {
       : [renderDeclared({ component: name, declared: configuration, site: given.site, node, secrets })],
   );
   const present = new Set(named.map((component) => component.configuration));
-  const secret = present.has('keepalived') ? vrrpSecret(given.site, secrets) : undefined;
+  const scripts = scriptsOf(given.components);
   const rendered = [...RENDERERS].flatMap(([configuration, render]) => {
     const component = named.find((candidate) => candidate.configuration === configuration)?.name;
-    return component === undefined ? [] : [render({ component, site: given.site, node, secret, present })];
+    if (component === undefined) return [];
+    return [render({ component, site: given.site, node, origin: given.origin, secrets, scripts, present })];
   });
   return joined([...declared, ...rendered]);
+}
+
+/** What a site may name as a hook: files that a manifest names one by one, so that a reviewer knows them. */
+function scriptsOf(components: readonly ConfigurableComponent[]): ReadonlySet<string> {
+  return new Set(
+    components.flatMap(({ files = [], configuration }) => [
+      ...files.filter((file) => !/[*?{}]/.test(file)),
+      ...(configuration === undefined || typeof configuration === 'string'
+        ? []
+        : configuration.files
+            .filter(({ mode }) => (Number.parseInt(mode, 8) & 0o111) !== 0)
+            .map(({ path }) => path)),
+    ]),
+  );
 }
 
 function joined(parts: readonly Configuration[]): Configuration {
@@ -100,7 +120,12 @@ function joined(parts: readonly Configuration[]): Configuration {
       vips: parts.flatMap((part) => part.status.vips),
       sockets: parts.flatMap((part) => part.status.sockets),
     },
+    required: parts
+      .flatMap((part) => part.required)
+      .filter(({ path }) => !files.some((file) => file.path === path)),
+    addresses: parts.flatMap((part) => part.addresses),
     firewall: parts.flatMap((part) => part.firewall),
+    firewallKind: parts[0]?.firewallKind ?? 'auto',
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Site } from '../model/site.js';
-import { header, path } from './paths.js';
+import { header } from './header.js';
+import { path } from './paths.js';
 
 /**
  * rsyslog takes haproxy's lines on 127.0.0.1:514/udp, the way that EL7's own haproxy package

@@ -1,5 +1,5 @@
 import type { Site } from '../model/site.js';
-import { header } from './paths.js';
+import { header } from './header.js';
 
 /** The sysctl drop-in, or undefined when the site asks for no setting. */
 export function renderSysctl(site: Site): string | undefined {

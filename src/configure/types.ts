@@ -42,6 +42,8 @@ export interface ConfiguredFile {
   readonly owner: string;
   readonly group: string;
   readonly content: string;
+  /** Where an operator's own lines belong, for a person; absent: this program reads only its one file. */
+  readonly additions?: string;
   /** The content must not be printed, logged or put into a plan: show its digest. */
   readonly secret: boolean;
   readonly validate?: Validation;
@@ -140,6 +142,24 @@ export type Opening =
       readonly why: string;
     };
 
+/** What the site says that the node's firewall is; auto: whichever runs there. */
+export type FirewallKind = 'auto' | 'firewalld' | 'iptables' | 'none';
+
+/** An address that the node must have, as the site says. */
+export interface OwnAddress {
+  readonly address: string;
+  readonly interface: string;
+  /** Whose it is, for a person. */
+  readonly what: string;
+}
+
+/** A file that somebody else puts on the node; without it a program refuses its configuration. */
+export interface RequiredFile {
+  readonly path: string;
+  /** What it is, for a person. */
+  readonly what: string;
+}
+
 export interface Configuration {
   readonly users: readonly SystemUser[];
   readonly directories: readonly ConfiguredDirectory[];
@@ -148,5 +168,8 @@ export interface Configuration {
   readonly services: readonly ManagedService[];
   readonly checks: readonly Check[];
   readonly status: StatusSources;
+  readonly required: readonly RequiredFile[];
+  readonly addresses: readonly OwnAddress[];
   readonly firewall: readonly Opening[];
+  readonly firewallKind: FirewallKind;
 }

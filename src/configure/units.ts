@@ -1,6 +1,7 @@
 import { vipInterface } from '../model/site.js';
 import type { Site, SiteNode } from '../model/site.js';
-import { header, path } from './paths.js';
+import { header } from './header.js';
+import { path } from './paths.js';
 
 /*
  * Only directives that systemd 219 (EL7) knows. StartLimitInterval=0 is its name for "never give
@@ -9,7 +10,8 @@ import { header, path } from './paths.js';
 
 /** haproxy.service: a master with workers, reloaded without losing a stream. */
 export function renderHaproxyUnit(site: Site): string {
-  const test = `${path.haproxy} -c -q -f ${path.haproxyConfig}`;
+  const configuration = `-f ${path.haproxyConfig} -f ${path.haproxyAdditions}`;
+  const test = `${path.haproxy} -c -q ${configuration}`;
   return unit(site, {
     Unit: [
       'Description=HAProxy load balancer',
@@ -19,13 +21,14 @@ export function renderHaproxyUnit(site: Site): string {
     Service: [
       'Type=notify',
       `ExecStartPre=${test}`,
-      `ExecStart=${path.haproxy} -Ws -f ${path.haproxyConfig}`,
+      `ExecStart=${path.haproxy} -Ws ${configuration}`,
       `ExecReload=${test}`,
       'ExecReload=/bin/kill -USR2 $MAINPID',
       'KillMode=mixed',
       'SuccessExitStatus=143',
       'Restart=always',
-      'RestartSec=1',
+      // Back before keepalived's check has failed twice, so that a crash does not move the VIPs.
+      'RestartSec=200ms',
       'StartLimitInterval=0',
       'RuntimeDirectory=haproxy',
       `LimitNOFILE=${String(descriptors(site))}`,
@@ -40,6 +43,7 @@ export function renderHaproxyUnit(site: Site): string {
  * them until its restart. `flush … to` is silent when the address is not there.
  */
 export function renderKeepalivedUnit(site: Site, node: SiteNode): string {
+  const test = `${path.keepalived} -t -f ${path.keepalivedConfig}`;
   return unit(site, {
     Unit: [
       'Description=Keepalived (VRRP)',
@@ -48,12 +52,14 @@ export function renderKeepalivedUnit(site: Site, node: SiteNode): string {
     ],
     Service: [
       'Type=simple',
-      `ExecStartPre=${path.keepalived} -t -f ${path.keepalivedConfig}`,
+      `ExecStartPre=${test}`,
       `ExecStart=${path.keepalived} --dont-fork -f ${path.keepalivedConfig}`,
       ...site.vips.map(
         (vip) =>
           `ExecStopPost=-/sbin/ip -4 address flush dev ${vipInterface(vip, node)} to ${vip.address}/32`,
       ),
+      // It takes what it can from a broken file, or dies of it: then both nodes hold the VIPs.
+      `ExecReload=${test}`,
       'ExecReload=/bin/kill -HUP $MAINPID',
       'KillMode=mixed',
       'Restart=always',
@@ -64,10 +70,13 @@ export function renderKeepalivedUnit(site: Site, node: SiteNode): string {
   });
 }
 
-/** Two a connection, one a check and a listener, and some for sockets, pipes and threads. */
+/**
+ * Two a connection, one a check and a listener, and some for sockets, pipes and threads. In steps of a thousand: one
+ * backend more is a reload, and another unit file would make a restart of it.
+ */
 function descriptors(site: Site): number {
   const backends = site.services.reduce((total, service) => total + service.backends.length, 0);
-  return 2 * site.haproxy.maxConnections + backends + site.services.length + 1000;
+  return 2 * site.haproxy.maxConnections + 1000 * (1 + Math.ceil((backends + site.services.length) / 1000));
 }
 
 function unit(site: Site, sections: Readonly<Record<string, readonly string[]>>): string {

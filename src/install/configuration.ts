@@ -80,7 +80,7 @@ async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter)
           message: problem.message,
           where: `step configuration, ${file.path}`,
           details: problem.details,
-          hint: 'The file was not swapped in. Mend the site file and run the same command again.',
+          hint: `The file was not swapped in. Mend the site file${file.additions === undefined ? '' : ` (or what you have added in ${file.additions})`} and run the same command again.`,
         });
     } finally {
       await host.remove(candidate);

@@ -36,7 +36,7 @@ import type { RpmTrial } from './rpm-trial.js';
 import { tryPackages, withTrial } from './rpm-trial.js';
 import { readSite } from './site-file.js';
 import { systemError } from './system-error.js';
-import { dropOldBackups, dropOldStages } from './tidy.js';
+import { dropOldBackups, dropLeftovers } from './tidy.js';
 import type { Verified } from './trust.js';
 import { clockWarning, requireSequence, verifyChecksums } from './trust.js';
 import { runningOf } from './running.js';
@@ -109,7 +109,7 @@ async function installAlone(host: Host, request: InstallRequest): Promise<Instal
   const work = async (): Promise<InstallResult> => {
     const stage = join(target.stage, request.runId);
     try {
-      await dropOldStages(host, request.directory);
+      await dropLeftovers(host, request.directory);
       await removeBuildRoot(host);
       return await installLocked(host, request, stage);
     } finally {

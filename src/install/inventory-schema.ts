@@ -33,6 +33,8 @@ const FactsSchema = z.strictObject({
   files: z.record(Text, FileState),
   links: z.record(Text, Text),
   directories: Paths,
+  /** Absent in inventories of before this was asked. */
+  present: Paths.default([]),
   /** Lines that may hold a secret are masked. */
   texts: z.record(Text, z.string().max(512 * 1024)),
   sysctl: z.record(Text, Text),
@@ -45,6 +47,9 @@ const FactsSchema = z.strictObject({
   readOnly: Paths,
   listening: Paths,
   interfaces: z.record(Text, z.array(Text).max(10_000)),
+  /** Absent in inventories of before these were asked. */
+  additions: Paths.default([]),
+  edited: Paths.default([]),
   selinux: Text,
 });
 
@@ -61,6 +66,7 @@ export const InventorySchema = z.strictObject({
     files: Paths,
     links: Paths,
     directories: Paths,
+    present: Paths.default([]),
     texts: Paths,
     sysctl: Paths,
     units: Paths,

@@ -43,6 +43,7 @@ export function inventoryOf(request: InventoryRequest): Inventory {
       files: [...asked.files],
       links: [...asked.links],
       directories: [...asked.directories],
+      present: [...asked.present],
       texts: [...asked.texts],
       sysctl: [...asked.sysctl],
       units: [...asked.units],
@@ -85,6 +86,7 @@ function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inve
     ),
     links: Object.fromEntries(facts.links),
     directories: [...facts.directories],
+    present: [...facts.present],
     texts: Object.fromEntries(
       [...pairs].flatMap(([path, { before }]) => (before === undefined ? [] : [[path, before]])),
     ),
@@ -98,6 +100,8 @@ function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inve
     readOnly: [...facts.readOnly],
     listening: [...facts.listening],
     interfaces: Object.fromEntries([...facts.interfaces].map(([name, addresses]) => [name, [...addresses]])),
+    additions: [...facts.additions],
+    edited: [...facts.edited],
     selinux: facts.selinux,
   };
 }
@@ -119,12 +123,14 @@ export function factsOf({ facts }: Inventory): Facts {
     ),
     links: map(facts.links),
     directories: new Set(facts.directories),
+    present: new Set(facts.present),
     texts: map(facts.texts),
     sysctl: map(facts.sysctl),
     units: map(facts.units),
     owners: map(facts.owners),
     listening: new Set(facts.listening),
     interfaces: map(facts.interfaces),
+    edited: new Set(facts.edited),
   };
 }
 

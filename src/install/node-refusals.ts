@@ -1,6 +1,7 @@
 import type { Configuration } from '../configure/types.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
+import { addressOf, isInside, networkOf, prefixOf } from '../model/networks.js';
 import type { BuildWay } from '../model/packages.js';
 import { BUILD_ROOM_BYTES, rootBytes } from './cost.js';
 import type { Facts } from './probe.js';
@@ -66,12 +67,35 @@ function configurationRefusals(configuration: Configuration, facts: Facts, takeO
         `port ${String(check.port)} on ${check.address} is taken by another program (see: ss -ltnp 'sport = :${String(check.port)}')`,
       );
   }
-  for (const vip of configuration.status.vips)
-    if (!facts.interfaces.has(vip.interface))
-      refusals.push(
-        `the site puts the VIP ${vip.address} on ${vip.interface}, which this node does not have (it has ${[...facts.interfaces.keys()].join(', ')})`,
-      );
-  return refusals;
+  const missing = configuration.required
+    .filter(({ path }) => !facts.present.has(path))
+    .map(({ path, what }) => `${what} is not there: put it at ${path}, mode 600, before the installation`);
+  return [...refusals, ...missing, ...addressRefusals(configuration, facts)];
+}
+
+/** Addresses that this node cannot have or hold: a program would start all the same, and nobody would find it. */
+function addressRefusals({ addresses, status }: Configuration, { interfaces }: Facts): string[] {
+  const vips = new Set(status.vips.map((vip) => vip.address));
+  const here = (name: string): readonly string[] => interfaces.get(name) ?? [];
+  const foreign = addresses
+    .filter(({ address, interface: on }) => !here(on).some((one) => addressOf(one) === address))
+    .map(
+      ({ address, interface: on, what }) =>
+        `the site says that ${what} has ${address} on ${on}; here ${on} has ${here(on).join(', ') || 'no address'}: is --node right? (see: ip -4 address)`,
+    );
+  const outside = status.vips.flatMap(({ address, interface: on }) => {
+    if (!interfaces.has(on))
+      return [
+        `the site puts the VIP ${address} on ${on}, which this node does not have (it has ${[...interfaces.keys()].join(', ')})`,
+      ];
+    const networks = here(on).filter((one) => prefixOf(one) !== undefined && !vips.has(addressOf(one)));
+    return networks.length === 0 || networks.some((network) => isInside(address, network))
+      ? []
+      : [
+          `the site puts the VIP ${address} on ${on}, where this node is in another network (${networks.map(networkOf).join(', ')}): mend the address, or say which interface is in its network`,
+        ];
+  });
+  return [...foreign, ...outside];
 }
 
 /** "7.5" fits 7.5.1804; "7" fits every 7.x. */

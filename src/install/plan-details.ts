@@ -1,10 +1,10 @@
-import { describeOpening, firewalldCommands } from '../configure/index.js';
 import type { Configuration, ConfiguredFile, ManagedService } from '../configure/types.js';
 import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
 import { member, target } from '../model/layout.js';
 import { byCodePoint, formatNevra } from '../model/nevra.js';
 import { unifiedDiff } from '../model/unified-diff.js';
 import { costOf } from './cost.js';
+import { isEdited } from './edited.js';
 import { sha256Hex, shownDigest } from './guarded-digest.js';
 import { maskPair } from './masked.js';
 import type {
@@ -13,7 +13,6 @@ import type {
   PlannedBuild,
   PlannedDirectory,
   PlannedFile,
-  PlannedFirewall,
   PlannedPackage,
   PlannedService,
   PlannedSetting,
@@ -21,6 +20,7 @@ import type {
 import type { Facts } from './probe.js';
 import { isExact } from './probe.js';
 import type { OlderInstalled, RpmPlan } from './rpm-plan.js';
+import { firewallOf } from './plan-firewall.js';
 import { settingsIn } from './sysctl-settings.js';
 
 export interface DetailsRequest {
@@ -66,7 +66,7 @@ export function detailsOf(request: DetailsRequest): PlanDetails {
     accounts: accountsOf(request),
     services: servicesOf(request),
     sysctl: sysctlOf(request),
-    firewall: firewallOf(request),
+    firewall: firewallOf(request.configuration, request.facts.firewall),
     cost: costOf({
       contents: request.contents,
       stages: request.stages,
@@ -167,7 +167,7 @@ function wasAt({ facts }: DetailsRequest, path: string, secret: boolean): Planne
       };
 }
 
-const UNSHOWN = { component: null, diff: null, diffNote: null } as const;
+const UNSHOWN = { component: null, diff: null, diffNote: null, changedByHand: false } as const;
 
 function keyFiles(request: DetailsRequest): PlannedFile[] {
   const { newKey } = request;
@@ -304,6 +304,7 @@ function configurationFile(request: DetailsRequest, file: ConfiguredFile): Plann
     was,
     digest: shownDigest(file.path, sha256Hex(file.content), pair.masked),
     ...diffOf(change, text, pair),
+    changedByHand: change === 'replaced' && isEdited(file, request.facts),
     undo: change === 'unchanged' ? NOTHING : undoOf(request, 'configuration'),
   };
 }
@@ -397,22 +398,4 @@ function sysctlOf({ configuration, facts }: DetailsRequest): PlannedSetting[] {
           : `its file is put back; what the kernel has stays until: sysctl -w ${key}=${from === null ? 'VALUE' : from.includes(' ') ? `"${from}"` : from}`,
     };
   });
-}
-
-/** Airbundle changes no firewall: what the operator has to do. */
-function firewallOf({ configuration, facts }: DetailsRequest): PlannedFirewall {
-  const firewalld = facts.firewall.firewalld === 'active';
-  const iptables = facts.firewall.iptables === 'active';
-  return {
-    state: facts.firewall,
-    rules: configuration.firewall.map((opening) => ({
-      rule: describeOpening(opening),
-      commands: firewalld ? firewalldCommands([opening]).map((argv) => [...argv]) : [],
-      todo: firewalld
-        ? 'firewalld is active here: run these commands if the rule is not there yet'
-        : iptables
-          ? 'iptables is active here: add the rule where it is not there yet'
-          : 'no firewall service is active here: only a firewall in front of this node counts',
-    })),
-  };
 }

@@ -27,6 +27,8 @@ const PlannedFile = z.strictObject({
   /** Lines of a unified diff; null where there is none to show. */
   diff: z.array(z.string()).nullable(),
   diffNote: z.string().nullable(),
+  /** It is not as the last installation wrote it, and would be replaced. */
+  changedByHand: z.boolean().default(false),
   undo: z.string(),
 });
 export type PlannedFile = z.infer<typeof PlannedFile>;

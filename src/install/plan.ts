@@ -14,6 +14,7 @@ import { formatNevra } from '../model/nevra.js';
 import type { BuildWay } from '../model/packages.js';
 import type { ChosenWay } from './needed-packages.js';
 import { chooseWay, eraseCandidates, neededPackages } from './needed-packages.js';
+import { isEdited } from './edited.js';
 import { nodeRefusals } from './node-refusals.js';
 import { isDigestOf } from './guarded-digest.js';
 import { detailsOf } from './plan-details.js';
@@ -454,7 +455,10 @@ function configurationStep({ configuration, facts, unsettled }: PlanRequest): Pl
     title: 'render, test and swap in the configuration',
     changes: [
       ...directories.map((directory) => `+ ${directory.path}/`),
-      ...files.map((file) => `${facts.files.has(file.path) ? '~' : '+'} ${file.path}`),
+      ...files.map(
+        (file) =>
+          `${facts.files.has(file.path) ? '~' : '+'} ${file.path}${isEdited(file, facts) ? '  changed by hand since the last installation' : ''}`,
+      ),
     ],
     undo: 'displaced files are put back, new ones are removed',
     directories,
@@ -529,10 +533,24 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
       ({ rpm, installed }) =>
         `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
     ),
+    ...editNotes(configuration, facts),
+    ...(facts.additions.length === 0
+      ? []
+      : [`local additions are loaded too: ${facts.additions.join(', ')}`]),
     ...configuration.firewall.map(describeOpening),
     ...(unsettled.begun === undefined && unsettled.displaced.length === 0 && unsettled.packages.size === 0
       ? []
       : ['an earlier run was ended before it was done: what it began is done again']),
     ...(facts.selinux === 'Enforcing' ? ['SELinux is enforcing: files get the label of their place'] : []),
   ];
+}
+
+/** An edit that is about to be replaced is worth a word: somebody meant it. */
+function editNotes({ files }: Configuration, facts: Facts): string[] {
+  return files
+    .filter((file) => isEdited(file, facts))
+    .map(
+      ({ path, additions }) =>
+        `${path} was changed by hand since the last installation: it is replaced, and a copy stays in ${target.backup}/RUN${path}${additions === undefined ? '' : `; what is to stay belongs into ${additions}`}`,
+    );
 }

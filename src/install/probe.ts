@@ -48,6 +48,8 @@ export interface Facts {
   /** Symbolic links among the paths asked for → their realpath. */
   readonly links: ReadonlyMap<string, string>;
   readonly directories: ReadonlySet<string>;
+  /** Of the files that others put on a node, those that are there. */
+  readonly present: ReadonlySet<string>;
   /** Configuration files that are there, as far as they are small and text. */
   readonly texts: ReadonlyMap<string, string>;
   /** Kernel setting → its value; absent from the map: this kernel has none. */
@@ -65,8 +67,12 @@ export interface Facts {
   readonly readOnly: readonly string[];
   /** Local TCP listeners, "address:port"; "*" for every address. */
   readonly listening: ReadonlySet<string>;
-  /** Interface → its addresses. */
+  /** Interface → its IPv4 addresses, each with its prefix length: "10.20.0.11/24". */
   readonly interfaces: ReadonlyMap<string, readonly string[]>;
+  /** What an operator has added beside the configuration: paths. */
+  readonly additions: readonly string[];
+  /** Configuration files that are not as the last installation wrote them. */
+  readonly edited: ReadonlySet<string>;
   readonly selinux: string;
 }
 
@@ -82,6 +88,7 @@ export interface Questions {
   readonly files: readonly string[];
   readonly links: readonly string[];
   readonly directories: readonly string[];
+  readonly present: readonly string[];
   readonly texts: readonly string[];
   readonly sysctl: readonly string[];
   readonly units: readonly string[];
@@ -112,6 +119,7 @@ export function questionsOf({ configuration, receipt, contents }: ProbeRequest):
       ...(receipt?.links.map((link) => link.path) ?? []),
     ]),
     directories: sorted(configuration.directories.map((directory) => directory.path)),
+    present: sorted(configuration.required.map(({ path }) => path)),
     texts: sorted(configured),
     sysctl: sorted(configuration.files.flatMap(settingsIn).map(({ key }) => key)),
     units: sorted(configuration.services.map((service) => service.unit)),
@@ -143,6 +151,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    present,
     texts,
     sysctl,
     firewall,
@@ -152,6 +161,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     free,
     listening,
     interfaces,
+    additions,
     selinux,
   ] = await Promise.all([
     readOs(host),
@@ -161,7 +171,8 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readGroups(host),
     readFiles(host, asked.files),
     readLinks(host, asked.links),
-    readDirectories(host, asked.directories),
+    readPresent(host, asked.directories),
+    readPresent(host, asked.present),
     readTexts(host, asked.texts),
     readSettings(host, asked.sysctl),
     readFirewall(host),
@@ -171,6 +182,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     freeBytes(host),
     readListening(host),
     readInterfaces(host),
+    readAdditions(host, request.configuration),
     host.run(['getenforce']).then((result) => (result.exitCode === 0 ? result.stdout.trim() : 'none')),
   ]);
   const holds = (path: string, option: string): string[] => {
@@ -188,6 +200,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    present,
     texts,
     sysctl,
     firewall,
@@ -199,12 +212,24 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     ),
     listening,
     interfaces,
+    additions,
+    edited: editedIn(files, request.receipt),
     selinux,
     noexec: unique(
       [target.state, '/usr/local/sbin', target.libexec].flatMap((path) => holds(path, 'noexec')),
     ),
     readOnly: unique(PLACES.flatMap((path) => holds(path, 'ro'))),
   };
+}
+
+function editedIn(files: ReadonlyMap<string, FileState>, receipt: Receipt | undefined): Set<string> {
+  const written = receipt?.configured ?? [];
+  return new Set(
+    written.flatMap(({ path, sha256 }) => {
+      const there = files.get(path);
+      return there === undefined || there.sha256 === sha256 ? [] : [path];
+    }),
+  );
 }
 
 async function readOs(host: Host): Promise<Facts['os']> {
@@ -262,11 +287,31 @@ async function readLinks(host: Host, paths: readonly string[]): Promise<Map<stri
   return new Map(entries.flat());
 }
 
-async function readDirectories(host: Host, paths: readonly string[]): Promise<Set<string>> {
+async function readPresent(host: Host, paths: readonly string[]): Promise<Set<string>> {
   const there = await Promise.all(
     paths.map(async (path) => ((await host.realpath(path)) === undefined ? [] : [path])),
   );
   return new Set(there.flat());
+}
+
+/** The files of each folder that a program loads besides ours: `FOLDER/*.EXTENSION`. */
+async function readAdditions(host: Host, { files }: Configuration): Promise<string[]> {
+  const found = await Promise.all(
+    files.flatMap(({ additions }) => {
+      if (additions === undefined) return [];
+      const [folder = '', extension = ''] = additions.split('/*');
+      return [
+        host
+          .list(folder)
+          .then((names) =>
+            names
+              .filter((name) => name.endsWith(extension) && !name.startsWith('.'))
+              .map((name) => `${folder}/${name}`),
+          ),
+      ];
+    }),
+  );
+  return sorted(found.flat());
 }
 
 async function readTexts(host: Host, paths: readonly string[]): Promise<Map<string, string>> {
@@ -390,7 +435,7 @@ async function readInterfaces(host: Host): Promise<Map<string, string[]>> {
   const interfaces = new Map<string, string[]>();
   for (const name of await host.list('/sys/class/net')) interfaces.set(name, []);
   for (const line of result.stdout.split('\n')) {
-    const match = /^\d+: ([^\s@]+)\s+inet ([0-9.]+)/.exec(line);
+    const match = /^\d+: ([^\s@]+)\s+inet ([0-9.]+(?:\/\d+)?)/.exec(line);
     if (match?.[1] !== undefined && match[2] !== undefined)
       interfaces.set(match[1], [...(interfaces.get(match[1]) ?? []), match[2]]);
   }

@@ -19,7 +19,7 @@ export function renderPlan(plan: PlanDocument, verbose: boolean): string {
       ...shown(step.changes).map((change) => `      ${change}`),
       `      undo: ${step.undo}`,
     ]),
-    ...(verbose ? everything(plan) : []),
+    ...(verbose ? everything(plan) : editedLines(plan)),
     ...(plan.steps.length === 0 ? [] : costLines(plan.cost)),
     ...(plan.rpmTest === 'not tried'
       ? [' not tried: rpm --test (only the node can; its inventory has it when it was taken with the folder)']
@@ -40,6 +40,11 @@ function costLines({ disk, freeBytes, seconds }: Cost): string[] {
     ),
     ` disk: ${formatBytes(freeBytes)} free where the stage is`,
   ];
+}
+
+/** What somebody changed by hand is never replaced unseen. */
+function editedLines(plan: PlanDocument): string[] {
+  return plan.files.filter((file) => file.changedByHand).flatMap(fileLines);
 }
 
 /** The lists of the document, one line each. */
@@ -96,7 +101,7 @@ function fileLines(file: PlanDocument['files'][number]): string[] {
   const was =
     file.was === null || file.change === 'unchanged' ? '' : `  (was ${file.was.mode} ${file.was.owner})`;
   return [
-    `${file.change}  ${file.path}  ${file.mode ?? ''} ${file.owner}${was}${file.diffNote === null ? '' : `  ${file.diffNote}`}; undo: ${file.undo}`,
+    `${file.change}  ${file.path}  ${file.mode ?? ''} ${file.owner}${was}${file.changedByHand ? '  changed by hand since the last installation' : ''}${file.diffNote === null ? '' : `  ${file.diffNote}`}; undo: ${file.undo}`,
     ...(file.diff ?? []).map((line) => `   | ${line}`),
   ];
 }

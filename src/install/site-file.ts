@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Configuration } from '../configure/index.js';
 import { configure, declaredValues, NOTHING_CONFIGURED, requiredSecrets } from '../configure/index.js';
-import { usageError } from '../errors.js';
+import { BundleError, invalidError, usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
+import { MAX_DOCUMENT_BYTES } from '../model/document.js';
+import { neighbourProblem } from '../model/site-neighbours.js';
 import { parseSite } from '../model/site.js';
+import type { Site } from '../model/site.js';
 import type { Reporter } from '../report.js';
 import type { Audit } from './audit.js';
 
@@ -49,6 +52,7 @@ export async function readSite(host: ReadHost, request: SiteRequest, contents: C
       hint: 'Give its path: --site site.yaml',
     });
   const site = parseSite(bytes, request.site, declaredValues(contents.components));
+  await requireApart(host, site, request.site);
   const secrets = new Map<string, { text: string; path: string }>();
   for (const { file, what, form } of requiredSecrets(contents.components, site)) {
     const path = join(dirname(request.site), basename(file));
@@ -65,11 +69,54 @@ export async function readSite(host: ReadHost, request: SiteRequest, contents: C
     if ((mode & 0o077) !== 0) request.reporter.warn(`others can read ${what}: chmod 600 ${path}`);
     secrets.set(file, { text: secret.toString('utf8'), path });
   }
-  const configuration = configure({ components: contents.components, site, node: request.node, secrets });
+  const digest = Sha256.parse(createHash('sha256').update(bytes).digest('hex'));
+  const configuration = configure({
+    components: contents.components,
+    site,
+    node: request.node,
+    origin: { bundle: { name: contents.name, version: contents.version }, siteDigest: digest },
+    secrets,
+  });
   return {
     configuration,
     node: request.node,
-    digest: Sha256.parse(createHash('sha256').update(bytes).digest('hex')),
+    digest,
     secrets: [...secrets.values()].map(({ text }) => text.trim()),
   };
+}
+
+/** More than an office has; a folder of thousands is not read through. */
+const MAX_NEIGHBOURS = 50;
+
+/** @throws BundleError exit 3: another site file in the same folder cannot stand beside this one */
+async function requireApart(host: ReadHost, site: Site, file: string): Promise<void> {
+  const folder = dirname(file);
+  const names = (await host.list(folder))
+    .filter((name) => /\.ya?ml$/.test(name) && name !== basename(file))
+    .sort()
+    .slice(0, MAX_NEIGHBOURS);
+  for (const name of names) {
+    const other = await neighbourSite(host, join(folder, name));
+    const problem = other === undefined ? undefined : neighbourProblem(site, { site: other, file: name });
+    if (problem === undefined) continue;
+    throw invalidError({
+      code: 'SITES_CLASH',
+      message: problem,
+      where: file,
+      hint: `Give one of the two another number from 1 to 255, on all of its nodes at once; or move ${name} away if it is no longer used.`,
+    });
+  }
+}
+
+/** What is no site, or a broken one, is somebody else's business. */
+async function neighbourSite(host: ReadHost, path: string): Promise<Site | undefined> {
+  const facts = await host.lstat(path);
+  if (facts?.kind !== 'file' || facts.sizeBytes > MAX_DOCUMENT_BYTES) return undefined;
+  try {
+    const bytes = await host.read(path);
+    return bytes === undefined ? undefined : parseSite(bytes, path);
+  } catch (error) {
+    if (error instanceof BundleError) return undefined;
+    throw error;
+  }
 }

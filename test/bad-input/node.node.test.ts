@@ -91,6 +91,15 @@ const carryAll = async (): Promise<void> => {
       `vips: [{ name: tts, address: ${lab.vip}/24 }]\nvrrp: { virtualRouterId: 51, secretFile: vrrp.secret }\n`,
       'eth9',
     ),
+    'outside.yaml': site(
+      'vips: [{ name: tts, address: 10.9.9.100/32 }]\nvrrp: { virtualRouterId: 51, secretFile: vrrp.secret }\n',
+    ),
+    'other-node.yaml': site(
+      `vips: [{ name: tts, address: ${lab.vip}/24 }]\nvrrp: { virtualRouterId: 51, secretFile: vrrp.secret }\n`,
+    ).replace(
+      /nodes: .*/,
+      `nodes: [{ name: lb1, address: ${lab.vip.replace(/\d+$/, '201')}, interface: eth0, role: primary }, { name: lb2, address: ${lab.vip.replace(/\d+$/, '202')}, interface: eth0, role: secondary }]`,
+    ),
     'lost-secret.yaml': site(
       `vips: [{ name: tts, address: ${lab.vip}/24 }]\nvrrp: { virtualRouterId: 51, secretFile: lost.secret }\n`,
     ),
@@ -510,6 +519,16 @@ describe('on a node with a bundle', () => {
     {
       what: "the VIP's interface is not on this node",
       type: install('keepalived', siteWords('vips.yaml')),
+      ...refused,
+    },
+    {
+      what: "the VIP is outside of its interface's network",
+      type: install('keepalived', siteWords('outside.yaml')),
+      ...refused,
+    },
+    {
+      what: 'the node has another address than the site says',
+      type: install('keepalived', siteWords('other-node.yaml')),
       ...refused,
     },
     {

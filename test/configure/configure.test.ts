@@ -1,8 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { configure, firewalldCommands } from '../../src/configure/index.js';
+import { configure, firewalldCommands, iptablesCommands } from '../../src/configure/index.js';
+import type { Origin } from '../../src/configure/index.js';
 import { SiteSchema } from '../../src/model/site.js';
-import { BOTH, configured, contentOf, example, exampleObject, secretsOf, siteOf } from './fixtures.js';
+import {
+  BOTH,
+  configured,
+  contentOf,
+  example,
+  exampleObject,
+  ORIGIN,
+  secretsOf,
+  siteOf,
+  STATS_PASSWORD,
+} from './fixtures.js';
+import { GOLDEN_SITES } from './golden.js';
 
 const pair = siteOf(example('tts-pair'));
 const full = siteOf(example('tts-full'));
@@ -10,7 +22,13 @@ const secrets = new Map([...secretsOf(pair), ...secretsOf(full)]);
 
 describe('configure', () => {
   it('gives the same value for the same site, whatever the order of the components', () => {
-    const turned = configure({ components: [...BOTH].reverse(), site: full, node: 'lb2', secrets });
+    const turned = configure({
+      origin: ORIGIN,
+      components: [...BOTH].reverse(),
+      site: full,
+      node: 'lb2',
+      secrets,
+    });
     expect(turned).toEqual(configured(full, 'lb2'));
     expect(JSON.parse(JSON.stringify(turned))).toEqual(turned);
   });
@@ -58,28 +76,53 @@ describe('configure', () => {
     ]);
   });
 
-  it('marks the one file that holds the secret, and only root reads it', () => {
+  it('marks each file that holds a secret, and only root reads it', () => {
     const files = configured(full, 'lb1', 'Zq7xWv').files;
     expect(files.filter((file) => file.content.includes('Zq7xWv')).map((file) => file.path)).toEqual([
       '/etc/keepalived/keepalived.conf',
     ]);
+    expect(files.filter((file) => file.content.includes(STATS_PASSWORD)).map((file) => file.path)).toEqual([
+      '/etc/haproxy/haproxy.cfg',
+    ]);
     expect(files.filter((file) => file.secret).map((file) => [file.path, file.mode])).toEqual([
+      ['/etc/haproxy/haproxy.cfg', 0o600],
       ['/etc/keepalived/keepalived.conf', 0o600],
     ]);
   });
 
   it('begins every file with the site, and nothing that changes between runs', () => {
     for (const file of configured(pair).files)
-      expect(file.content, file.path).toMatch(/^(?:#!.*\n)?# Written by airbundle from site "tts"\./);
+      expect(file.content, file.path).toMatch(/^(?:#!.*\n)?# Written by airbundle from site "tts"/);
+  });
+
+  it('says in what a reload reads which bundle and site made it, and nowhere else: a restart ends streams', () => {
+    const of = (origin: Origin) =>
+      configure({ components: BOTH, site: pair, node: 'lb1', origin, secrets }).files;
+    const other = of({ bundle: { name: 'tts-ha', version: '1.0.1' }, siteDigest: 'f'.repeat(64) });
+    const differs = of(ORIGIN)
+      .filter(({ content }, index) => content !== other[index]?.content)
+      .map(({ path }) => path);
+    expect(differs).toEqual(['/etc/haproxy/haproxy.cfg', '/etc/keepalived/keepalived.conf']);
+    for (const { reloadOn, restartOn } of configured(pair).services) {
+      expect(differs).toEqual(expect.arrayContaining([...reloadOn]));
+      expect(restartOn.filter((path) => differs.includes(path))).toEqual([]);
+    }
+    expect(other.find(({ path }) => path === differs[0])?.content).toContain('bundle tts-ha 1.0.1.');
+    expect(other.find(({ path }) => path === differs[0])?.content).toContain('(SHA-256 ffffffffffffffff)');
   });
 
   it('leaves a component without configuration alone', () => {
-    const { files, services } = configure({ components: [{ name: 'tool' }], site: pair, node: 'lb1' });
+    const { files, services } = configure({
+      origin: ORIGIN,
+      components: [{ name: 'tool' }],
+      site: pair,
+      node: 'lb1',
+    });
     expect([files, services]).toEqual([[], []]);
   });
 
   it('gives keepalived alone no haproxy to ask', () => {
-    const alone = configure({ components: [BOTH[1]], site: pair, node: 'lb1', secrets });
+    const alone = configure({ origin: ORIGIN, components: [BOTH[1]], site: pair, node: 'lb1', secrets });
     expect(alone.files.map((file) => file.path)).not.toContain('/etc/keepalived/check-haproxy');
     expect(contentOf(alone, '/etc/keepalived/keepalived.conf')).not.toContain('script "');
   });
@@ -88,7 +131,7 @@ describe('configure', () => {
     const wrong =
       (components: { name: string; configuration?: string }[], node = 'lb1') =>
       () =>
-        configure({ components, site: pair, node, secrets });
+        configure({ origin: ORIGIN, components, site: pair, node, secrets });
     expect(wrong([{ name: 'lb', configuration: 'haprox' }])).toThrow(
       /"haprox", which does not exist; did you mean "haproxy"/,
     );
@@ -99,11 +142,11 @@ describe('configure', () => {
       ]),
     ).toThrow(/would write the same files/);
     expect(wrong([...BOTH], 'lb9')).toThrow(/no node "lb9"/);
-    expect(() => configure({ components: BOTH, site: pair, node: 'lb1' })).toThrow(
+    expect(() => configure({ origin: ORIGIN, components: BOTH, site: pair, node: 'lb1' })).toThrow(
       /secret of site "tts" was not given/,
     );
     const { vrrp: _, ...bare } = pair;
-    expect(() => configure({ components: BOTH, site: bare, node: 'lb1', secrets })).toThrow(
+    expect(() => configure({ origin: ORIGIN, components: BOTH, site: bare, node: 'lb1', secrets })).toThrow(
       /has no vrrp section/,
     );
   });
@@ -118,6 +161,7 @@ describe('configure', () => {
       '10.30.0.10:8080',
       '0.0.0.0:7000',
       '127.0.0.1:9100',
+      '10.20.0.11:9443',
     ]);
   });
 
@@ -128,6 +172,15 @@ describe('configure', () => {
       'firewall-cmd --permanent --add-rich-rule=rule family="ipv4" source address="10.20.0.12/32" protocol value="vrrp" accept',
     );
     expect(commands.join()).not.toContain('9100');
+  });
+
+  it('says the same for iptables, before the rule that refuses everything else, and keeps it', () => {
+    const commands = iptablesCommands(configured(full).firewall).map((argv) => argv.join(' '));
+    expect(commands).toContain('iptables -I INPUT -p tcp -d 10.20.0.10 --dport 50051 -j ACCEPT');
+    expect(commands).toContain('iptables -I INPUT -p tcp --dport 7000 -j ACCEPT');
+    expect(commands).toContain('iptables -I INPUT -p 112 -s 10.20.0.12 -j ACCEPT');
+    expect(commands[commands.length - 1]).toBe('service iptables save');
+    expect(iptablesCommands([])).toEqual([]);
   });
 
   it('writes no drop-in that the site turned off', () => {
@@ -149,7 +202,9 @@ describe('haproxy.cfg', () => {
 
   it('speaks HTTP/2 on both sides of a gRPC service', () => {
     expect(listen('tts')).toContain('bind 10.20.0.10:50051 proto h2\n');
-    expect(listen('tts')).toContain('server tts1 10.20.0.21:50051 proto h2 check inter 3s rise 3 fall 2\n');
+    expect(listen('tts')).toContain(
+      'server tts1 10.20.0.21:50051 proto h2 check inter 3s rise 3 fall 2 weight 200 maxconn 64 slowstart 30s\n',
+    );
     expect(listen('tts-tls')).toContain(
       'bind 10.20.0.10:50443 ssl crt /etc/haproxy/tls/tts.pem alpn h2 proto h2\n',
     );
@@ -179,9 +234,83 @@ describe('haproxy.cfg', () => {
   });
 });
 
+/** A backend as a site may have it. */
+const someBackend = fc.record(
+  {
+    port: fc.integer({ min: 1, max: 65535 }),
+    weight: fc.integer({ min: 1, max: 256 }),
+    maxConnections: fc.integer({ min: 1, max: 1000 }),
+    backup: fc.boolean(),
+  },
+  { requiredKeys: ['port'] },
+);
+const someService = fc.record(
+  {
+    protocol: fc.constantFrom('grpc', 'http', 'tcp'),
+    bind: fc.constantFrom('vip', 'node', '127.0.0.1', '*'),
+    tls: fc.constant({ certificate: '/etc/haproxy/tls/tts.pem' }),
+    balance: fc.constantFrom('roundrobin', 'leastconn', 'source'),
+    slowStart: fc.constantFrom('10s', '1m'),
+    maxConnections: fc.integer({ min: 1, max: 1000 }),
+    check: fc.record(
+      {
+        kind: fc.constantFrom('grpc', 'grpc-serving', 'http', 'tcp', 'none'),
+        port: fc.integer({ min: 1, max: 65535 }),
+      },
+      { requiredKeys: ['kind'] },
+    ),
+    backends: fc.array(someBackend, { minLength: 1, maxLength: 4 }),
+  },
+  { requiredKeys: ['protocol', 'bind', 'backends'] },
+);
+const someSite = fc.array(someService, { minLength: 1, maxLength: 4 }).map((services) => ({
+  'airbundle-site': 1,
+  name: 'tts',
+  nodes: [{ name: 'lb1', address: '10.20.0.11', interface: 'eth0', role: 'primary' }],
+  vips: [{ name: 'vip', address: '10.20.0.10/24' }],
+  vrrp: { virtualRouterId: 51, secretFile: 'vrrp.secret' },
+  services: services.map(({ backends, check, ...service }, index) => ({
+    ...service,
+    ...(check === undefined ? {} : { check: check.kind === 'none' ? { kind: 'none' } : check }),
+    name: `s${String(index)}`,
+    port: 10_000 + index,
+    backends: backends.map((backend, at) => ({
+      ...backend,
+      name: `b${String(at)}`,
+      address: `10.20.1.${String(at + 1)}`,
+    })),
+  })),
+}));
+
+describe('whatever a site says', () => {
+  it('gRPC is HTTP/2 on every bind and server line, and nothing else is', () => {
+    let services = 0;
+    fc.assert(
+      fc.property(someSite, (written) => {
+        const parsed = SiteSchema.safeParse(written);
+        if (!parsed.success) return;
+        const config = contentOf(configured(parsed.data), '/etc/haproxy/haproxy.cfg');
+        for (const { name, protocol, check } of parsed.data.services) {
+          const section = config.split('\nlisten ').find((text) => text.startsWith(`${name}\n`)) ?? '';
+          const lines = section.split('\n').filter((line) => /^ {4}(?:bind|server) /.test(line));
+          services += 1;
+          expect(lines.length).toBeGreaterThan(1);
+          for (const line of lines) expect(line.includes(' proto h2'), line).toBe(protocol === 'grpc');
+          // A plain check of such a server is always down.
+          if (protocol === 'grpc' && check.kind !== 'none')
+            expect(section).toMatch(/option httpchk\n|tcp-check connect\n/);
+        }
+      }),
+      { numRuns: 500 },
+    );
+    expect(services).toBeGreaterThan(100);
+  });
+});
+
 describe('keepalived.conf', () => {
   it('is BACKUP with nopreempt on every node, unicast to all the others', () => {
-    const config = contentOf(configured(full, 'lb2'), '/etc/keepalived/keepalived.conf');
+    const { site } = GOLDEN_SITES.find(({ name }) => name === 'three-nodes') ?? { site: full };
+    const config = contentOf(configured(site, 'lb2'), '/etc/keepalived/keepalived.conf');
     expect(config).toMatch(/state BACKUP\n\s+nopreempt\n/);
     expect(config).toContain('priority 150\n');
     expect(config).toContain('unicast_src_ip 10.20.0.12\n');

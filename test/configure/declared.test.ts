@@ -7,7 +7,7 @@ import { parseSite } from '../../src/model/site.js';
 import type { Site } from '../../src/model/site.js';
 import type { SiteValue } from '../../src/model/values.js';
 import { ValueDeclaration, valueSchema } from '../../src/model/values.js';
-import { BOTH, contentOf, secretsOf, siteOf } from './fixtures.js';
+import { BOTH, contentOf, ORIGIN, secretsOf, siteOf } from './fixtures.js';
 
 const CACHE = BundledConfiguration.parse({
   values: {
@@ -62,7 +62,13 @@ const GOOD = { memory: '256MiB', password: 'cache.secret' } as const;
 const SECRETS = new Map([['cache.secret', { text: 'hunter2-hunter2\n', path: '/desk/cache.secret' }]]);
 
 const rendered = (values: Readonly<Record<string, SiteValue>> = GOOD): Configuration =>
-  configure({ components: [COMPONENT], site: siteWith(values), node: 'n1', secrets: SECRETS });
+  configure({
+    origin: ORIGIN,
+    components: [COMPONENT],
+    site: siteWith(values),
+    node: 'n1',
+    secrets: SECRETS,
+  });
 
 describe('a declared configuration', () => {
   it('fills templates with the values of the site, the node and the defaults', () => {
@@ -135,6 +141,7 @@ password hunter2-hunter2
       components: { cache: GOOD },
     };
     const all = configure({
+      origin: ORIGIN,
       components: [...BOTH, COMPONENT],
       site,
       node: 'n1',
@@ -156,6 +163,7 @@ password hunter2-hunter2
     const site = { ...siteWith(GOOD), components: { cache: GOOD, other: GOOD } };
     expect(() =>
       configure({
+        origin: ORIGIN,
         components: [COMPONENT, { name: 'other', configuration: CACHE }],
         site,
         node: 'n1',
@@ -166,7 +174,7 @@ password hunter2-hunter2
 
   it('haproxy without services is an error that names the component; without haproxy none is needed', () => {
     const site = siteWith(GOOD);
-    expect(() => configure({ components: [BOTH[0]], site, node: 'n1' })).toThrow(
+    expect(() => configure({ origin: ORIGIN, components: [BOTH[0]], site, node: 'n1' })).toThrow(
       /component "haproxy" is configured as haproxy, but site "bank" has no services/,
     );
   });
@@ -198,6 +206,7 @@ password hunter2-hunter2
   it('never shows a secret in a message', () => {
     const wrong = (text: string | undefined) => () =>
       configure({
+        origin: ORIGIN,
         components: [COMPONENT],
         site: siteWith(GOOD),
         node: 'n1',
@@ -344,7 +353,13 @@ describe('no value can leave its word', () => {
         const secrets = new Map([['cache.secret', { text, path: 'x' }]]);
         let content: string;
         try {
-          const made = configure({ components: [COMPONENT], site: siteWith(GOOD), node: 'n1', secrets });
+          const made = configure({
+            origin: ORIGIN,
+            components: [COMPONENT],
+            site: siteWith(GOOD),
+            node: 'n1',
+            secrets,
+          });
           content = contentOf(made, '/etc/cache/main.conf');
         } catch {
           return true;

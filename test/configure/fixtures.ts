@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { configure } from '../../src/configure/index.js';
-import type { Configuration } from '../../src/configure/index.js';
+import type { Configuration, Origin } from '../../src/configure/index.js';
 import { parseSite } from '../../src/model/site.js';
 import type { Site } from '../../src/model/site.js';
 
@@ -19,13 +19,24 @@ export const BOTH = [
   { name: 'keepalived', configuration: 'keepalived' },
 ] as const;
 
+/** A bundle and the digest of a site, for the heads of generated files. */
+export const ORIGIN: Origin = {
+  bundle: { name: 'tts-ha', version: '1.0.0' },
+  siteDigest: '0123456789abcdef'.repeat(4),
+};
+
 export function configured(site: Site, node = 'lb1', secret = 's3cret'): Configuration {
-  return configure({ components: BOTH, site, node, secrets: secretsOf(site, secret) });
+  return configure({ components: BOTH, site, node, origin: ORIGIN, secrets: secretsOf(site, secret) });
 }
 
-/** As an installer reads them: the VRRP secret in the file that the site names. */
+export const STATS_PASSWORD = 'look-at-me-2026';
+
+/** As an installer reads them: the secrets in the files that the site names. */
 export const secretsOf = (site: Site, text = 's3cret') =>
-  new Map([[site.vrrp?.secretFile ?? 'none', { text, path: 'vrrp.secret' }]]);
+  new Map([
+    [site.vrrp?.secretFile ?? 'none', { text, path: 'vrrp.secret' }],
+    [site.haproxy.stats?.passwordFile ?? 'none', { text: STATS_PASSWORD, path: 'stats.secret' }],
+  ]);
 
 export function contentOf(configuration: Configuration, path: string): string {
   const file = configuration.files.find((candidate) => candidate.path === path);

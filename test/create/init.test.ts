@@ -7,6 +7,7 @@ import { readConfigurations } from '../../src/create/create-templates.js';
 import { initFolder } from '../../src/create/init.js';
 import { parseManifest } from '../../src/model/manifest.js';
 import { parseSite } from '../../src/model/site.js';
+import { ORIGIN } from '../configure/fixtures.js';
 import { failureOf, temporaryFolder } from './create-support.js';
 
 const PACKAGE = fileURLToPath(new URL('../../', import.meta.url));
@@ -36,10 +37,9 @@ it('writes a manifest and a site that are right as they are', async () => {
     'site.yaml',
     declaredValues(components),
   );
-  expect(configure({ components, site, node: 'node1' }).files.map((each) => each.path)).toEqual([
-    '/etc/hello/hello.conf',
-    '/etc/systemd/system/hello.service',
-  ]);
+  expect(
+    configure({ origin: ORIGIN, components, site, node: 'node1' }).files.map((each) => each.path),
+  ).toEqual(['/etc/hello/hello.conf', '/etc/systemd/system/hello.service']);
   for (const name of ['manifest', 'site'])
     expect(readFileSync(path.join(folder, `${name}.yaml`), 'utf8')).toMatch(
       new RegExp(`^# yaml-language-server: \\$schema=schema/${name}\\.schema\\.json\\n`),

@@ -105,6 +105,36 @@ describe('an installation with a service', () => {
     expect([again.exitCode, again.stdout]).toEqual([0, expect.stringContaining('nothing was changed')]);
   });
 
+  it('names an edit by hand before it replaces it, and leaves local additions alone, after an uninstall too', async () => {
+    const OWN = '/etc/keepalived/conf.d/own.conf';
+    expect((await run()).exitCode).toBe(0);
+    await op.sh(`echo '# mine' >>${CONFIG}; echo '# own' >${OWN}`);
+    const plan = await op.sh(`airbundle plan ${folder} --site ${DESK}/site.yaml --node lb1`);
+    expect([plan.exitCode, plan.stdout]).toEqual([
+      0,
+      expect.stringContaining(`${CONFIG}  changed by hand since the last installation`),
+    ]);
+    expect(plan.stdout).toContain('| -# mine');
+    expect(plan.stdout).toContain(`local additions are loaded too: ${OWN}`);
+    expect(plan.stdout).toContain('belongs into /etc/keepalived/conf.d/*.conf');
+    expect((await run()).exitCode).toBe(0);
+    expect((await op.sh(`cat ${OWN}; grep -c mine ${CONFIG}`)).stdout).toBe('# own\n0');
+    expect((await op.sh('airbundle uninstall --purge -y')).exitCode).toBe(0);
+    expect((await op.sh(`ls ${CONFIG}; cat ${OWN}`)).stdout).toBe('# own');
+  });
+
+  it('is refused on a node that has not the address which the site gives it', async () => {
+    await op.sh(`sed -i s/${lab.nodes['lb1']!.address}/10.9.9.11/ ${DESK}/site.yaml`);
+    await op.sh(
+      `sed -i 's/role: primary }\\]/role: primary }, { name: lb2, address: 10.9.9.12, interface: eth0, role: secondary }]/; s/${lab.vip}/10.9.9.100/' ${DESK}/site.yaml`,
+    );
+    const refused = await run();
+    expect([refused.exitCode, refused.stderr]).toEqual([5, expect.stringContaining('PLAN_REFUSED')]);
+    expect(refused.stderr).toContain('the site says that node lb1 has 10.9.9.11 on eth0');
+    expect(refused.stderr).toContain('the VIP 10.9.9.100 on eth0, where this node is in another network');
+    await nothingOfIt();
+  });
+
   it('is undone when the service does not stay up', async () => {
     await op.sh(`: >${BROKEN}`);
     const done = await run();

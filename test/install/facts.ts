@@ -1,4 +1,6 @@
 import type { Configuration } from '../../src/configure/types.js';
+import type { Inventory } from '../../src/install/inventory-schema.js';
+import { inventoryOf } from '../../src/install/inventory.js';
 import type { PlanRequest } from '../../src/install/plan.js';
 import type { Facts } from '../../src/install/probe.js';
 import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
@@ -63,7 +65,10 @@ export function someFacts(given: Partial<Facts> = {}): Facts {
     noexec: [],
     readOnly: [],
     listening: new Set(),
-    interfaces: new Map([['eth0', ['10.0.0.11']]]),
+    interfaces: new Map([['eth0', ['10.0.0.11/24']]]),
+    additions: [],
+    edited: new Set(),
+    present: new Set(),
     selinux: 'none',
     ...given,
   };
@@ -77,7 +82,10 @@ export const NO_CONFIGURATION: Configuration = {
   services: [],
   checks: [],
   status: { versions: [], vips: [], sockets: [] },
+  required: [],
+  addresses: [],
   firewall: [],
+  firewallKind: 'auto',
 };
 
 /** One service with a unit, a configuration file, a port and a VIP. */
@@ -131,7 +139,10 @@ export function someConfiguration(given: Partial<Configuration> = {}): Configura
       vips: [{ name: 'tts', address: '10.0.0.100', prefixLength: 24, interface: 'eth0' }],
       sockets: [],
     },
+    required: [],
+    addresses: [],
     firewall: [],
+    firewallKind: 'auto',
     ...given,
   };
 }
@@ -193,4 +204,34 @@ export function factsAfter({ contents, configuration, facts }: PlanRequest, comm
     ),
     listening: new Set(['10.0.0.100:5000']),
   };
+}
+
+/** Of a node on which nothing is installed, taken without a bundle. */
+export function someInventory(): Inventory {
+  return inventoryOf({
+    date: new Date('2026-01-01T00:00:00Z'),
+    bundle: null,
+    node: 'lb1',
+    siteDigest: null,
+    asked: {
+      files: [],
+      links: [],
+      directories: [],
+      present: [],
+      texts: [],
+      sysctl: [],
+      units: [],
+      owners: [],
+    },
+    facts: someFacts(),
+    configuration: NO_CONFIGURATION,
+    secrets: [],
+    trust: { trusted: [], removed: [], signers: 1 },
+    floor: new Map(),
+    receipt: undefined,
+    unsettled: NOTHING_UNSETTLED,
+    addedBefore: [],
+    lacking: undefined,
+    trial: undefined,
+  });
 }

@@ -6,7 +6,8 @@ import { PlanSchema } from '../../src/install/plan-schema.js';
 import type { PlanRequest } from '../../src/install/plan.js';
 import { commandScript, makePlan } from '../../src/install/plan.js';
 import { renderPlan } from '../../src/install/render.js';
-import { configured, example, siteOf } from '../configure/fixtures.js';
+import { configured, example, siteOf, STATS_PASSWORD } from '../configure/fixtures.js';
+import { GOLDEN_SITES } from '../configure/golden.js';
 import { sha256Of } from './bundle.js';
 import { factsAfter, nevra, planRequest, rpm, someContents, someFacts } from './facts.js';
 
@@ -83,10 +84,72 @@ describe('the plan as a document', () => {
         expect(shown).not.toContain(secret);
   });
 
+  it('shows no password of a stats page, old or new, and guards the digest of its file', () => {
+    const path = '/etc/haproxy/haproxy.cfg';
+    const site = GOLDEN_SITES.find(({ name }) => name === 'stats-page')?.site ?? siteOf(example('tts-full'));
+    const configuration = configured(site, 'lb1', SECRET);
+    const content = configuration.files.find((file) => file.path === path)?.content ?? '';
+    const old = content.replace(STATS_PASSWORD, 'of-last-year').replace('maxconn 20\n', 'maxconn 21\n');
+    const plan = documentOf({
+      configuration,
+      secrets: [SECRET, STATS_PASSWORD],
+      facts: someFacts(withFile(path, old)),
+    });
+    const file = fileAt(plan, path);
+    expect([file?.mode, file?.diff]).toEqual(['0600', expect.arrayContaining(['-    maxconn 21'])]);
+    expect(file?.digest).toMatch(/^scrypt:/);
+    for (const shown of [formatPlan(plan), renderPlan(plan, true)])
+      for (const secret of [STATS_PASSWORD, 'of-last-year', sha256Of(content)])
+        expect(shown).not.toContain(secret);
+  });
+
   it('shows a new file as a whole, with its secret masked', () => {
     const file = fileAt(documentOf({ configuration: tts, secrets: [SECRET] }), KEEPALIVED);
     expect([file?.change, file?.was]).toEqual(['new', null]);
     expect(file?.diff).toContain(`+${MASK}`);
+  });
+
+  it('names what somebody changed by hand, shows it without --verbose, and says where it belongs', () => {
+    const edited = `${contentAt('/etc/haproxy/haproxy.cfg')}# mine\n`;
+    const there = withFile('/etc/haproxy/haproxy.cfg', edited);
+    const of = (changed: ReadonlySet<string>): PlanDocument =>
+      documentOf({ configuration: tts, secrets: [SECRET], facts: someFacts({ ...there, edited: changed }) });
+    const plan = of(new Set(['/etc/haproxy/haproxy.cfg']));
+    expect(fileAt(plan, '/etc/haproxy/haproxy.cfg')?.changedByHand).toBe(true);
+    const shown = renderPlan(plan, false);
+    expect(shown).toMatch(/^replaced {2}\/etc\/haproxy\/haproxy\.cfg .* changed by hand since/m);
+    expect(shown).toContain('| -# mine');
+    expect(plan.notes.join()).toContain('what is to stay belongs into /etc/haproxy/conf.d/*.cfg');
+    const older = of(new Set());
+    expect(older.files.some((file) => file.changedByHand)).toBe(false);
+    expect(renderPlan(older, false)).not.toContain('mine');
+  });
+
+  it('does not take what a killed run has put there for a change by hand', () => {
+    const path = '/etc/haproxy/haproxy.cfg';
+    const facts = someFacts({ ...withFile(path, contentAt(path)), edited: new Set([path]) });
+    const plan = documentOf({ configuration: tts, secrets: [SECRET], facts });
+    expect(fileAt(plan, path)?.changedByHand).toBe(false);
+    expect(renderPlan(plan, false)).not.toContain('by hand');
+  });
+
+  it('says what to do for the firewall that the site names', () => {
+    const of = (firewallKind: 'firewalld' | 'iptables' | 'none') =>
+      documentOf({ configuration: { ...tts, firewallKind }, secrets: [SECRET] }).firewall.rules.map(
+        ({ commands, todo }) => [commands.map((argv) => argv.join(' ')).join('; '), todo],
+      );
+    expect(of('iptables')).toEqual([
+      [
+        'iptables -I INPUT -p tcp -d 10.20.0.10 --dport 50051 -j ACCEPT; service iptables save',
+        expect.stringContaining('iptables, which is not active here'),
+      ],
+      [
+        'iptables -I INPUT -p 112 -s 10.20.0.12 -j ACCEPT; service iptables save',
+        expect.stringContaining('iptables, which is not active here'),
+      ],
+    ]);
+    expect(of('firewalld')[0]?.[0]).toContain('--add-port=50051/tcp');
+    expect(of('none')[0]).toEqual(['', expect.stringContaining('no firewall')]);
   });
 
   it('does not claim to know a file that is no text', () => {
@@ -111,7 +174,7 @@ describe('the plan as a document', () => {
     expect(renderPlan(plan, true)).toContain('net.ipv4.ip_nonlocal_bind  0 → 1');
   });
 
-  it('gives the commands for firewalld where it runs, and does not run them', () => {
+  it('gives the commands for firewalld or iptables, whichever runs, and does not run them', () => {
     const of = (firewalld: string, iptables: string) =>
       documentOf({
         configuration: tts,
@@ -119,7 +182,7 @@ describe('the plan as a document', () => {
         facts: someFacts({ firewall: { firewalld, iptables } }),
       }).firewall.rules.map(({ commands, todo }) => ({ commands: commands.length, todo }));
     expect(of('active', '').every(({ commands }) => commands === 2)).toBe(true);
-    expect(of('inactive', 'active')[0]).toMatchObject({ commands: 0, todo: /iptables is active/ });
+    expect(of('inactive', 'active')[0]).toMatchObject({ commands: 2, todo: /iptables is active/ });
     expect(of('', '')[0]).toMatchObject({ commands: 0, todo: /in front of this node/ });
   });
 

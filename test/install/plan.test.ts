@@ -182,6 +182,29 @@ describe('a node that is not fit', () => {
     ['a port that is taken', { facts: someFacts({ listening: new Set(['*:5000']) }) }, /ss -ltnp/],
     ['no such interface', { facts: someFacts({ interfaces: new Map([['ens1', []]]) }) }, /eth0.*it has ens1/],
     [
+      'a VIP outside of the network of its interface',
+      { facts: someFacts({ interfaces: new Map([['eth0', ['10.9.0.11/24']]]) }) },
+      /VIP 10\.0\.0\.100 on eth0, where this node is in another network \(10\.9\.0\.0\/24\)/,
+    ],
+    [
+      'a certificate that is not there',
+      {
+        configuration: someConfiguration({
+          required: [{ path: '/etc/tls/tts.pem', what: 'the certificate of tts' }],
+        }),
+      },
+      /certificate of tts is not there: put it at \/etc\/tls\/tts\.pem/,
+    ],
+    [
+      'an address that another node has',
+      {
+        configuration: someConfiguration({
+          addresses: [{ address: '10.0.0.12', interface: 'eth0', what: 'node lb2' }],
+        }),
+      },
+      /node lb2 has 10\.0\.0\.12 on eth0; here eth0 has 10\.0\.0\.11\/24: is --node right\?/,
+    ],
+    [
       'a file of a package',
       { facts: someFacts({ owners: new Map([['/etc/hello/hello.conf', 'hello']]) }) },
       /--take-over/,

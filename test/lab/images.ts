@@ -115,15 +115,15 @@ export const nodeImage = async (input: NodeImageInput): Promise<string> =>
     flat: true,
   });
 
-/** Node 16, the gRPC backend and its client. `folder` holds `node`, `server.cjs`, `client.cjs`. */
+/** Node 16, the gRPC backend and its clients. `folder` holds `node`, `server.cjs`, `client.cjs`, `load.cjs`. */
 export const backendImage = async (folder: string, identity: string): Promise<string> =>
   makeImage({
     name: 'backend',
     from: await baseImage(),
-    scripts: ['backend'],
+    scripts: ['backend', 'serve'],
     inputs: [identity],
     mounts: { '/backend': folder },
-    changes: ['CMD ["/usr/local/bin/node", "/srv/server.cjs"]'],
+    changes: ['CMD ["/srv/serve"]'],
     flat: false,
   });
 
@@ -133,6 +133,18 @@ export const pythonImage = async (): Promise<string> =>
     name: 'python',
     from: await baseImage(),
     scripts: ['python'],
+    inputs: [],
+    mounts: {},
+    changes: [],
+    flat: false,
+  });
+
+/** haproxy and keepalived, ready to read generated files. */
+export const programsImage = async (): Promise<string> =>
+  makeImage({
+    name: 'programs',
+    from: await baseImage(),
+    scripts: ['programs'],
     inputs: [],
     mounts: {},
     changes: [],

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { labBackendImage } from './backend-image.js';
-import { attempt, docker, type Outcome } from './docker.js';
+import { attempt, docker, run, type Outcome } from './docker.js';
 import { LabError } from './errors.js';
 import { nodeImageFor } from './node-image.js';
 import { isOwnerGone, ownerLabel } from './owner.js';
@@ -58,6 +58,10 @@ export interface Lab {
   /** gRPC backends; each listens on `backendPort`. */
   readonly backends: Readonly<Record<string, Machine>>;
   readonly backendPort: number;
+  /** Machines of clients, with the gRPC clients on them. */
+  readonly clients: Readonly<Record<string, Machine>>;
+  /** Servers like the nodes from which an operator reaches these. */
+  readonly jumpHosts: Readonly<Record<string, Machine>>;
   /** Runs a command in a machine as root; a non-zero exit is a result, not an error. */
   exec(machine: string, argv: readonly string[], options?: ExecOptions): Promise<Outcome>;
   /** Copies a host file or folder into a machine; a folder's name is kept under an existing one. */
@@ -69,6 +73,17 @@ export interface Lab {
   /** Cuts a machine off, at once, as a power failure would; `start` brings it back. */
   kill(machine: string): Promise<void>;
   start(machine: string): Promise<void>;
+  /** Stops a machine where it is, as a hypervisor does: no process runs, nothing answers. `thaw` lets it go on. */
+  freeze(machine: string): Promise<void>;
+  thaw(machine: string): Promise<void>;
+  /** Pulls the cable, or plugs it in again: the machine sees that its link is down. */
+  cable(machine: string, plug: 'out' | 'in'): Promise<void>;
+  /** A fault behind the switch's port: nothing goes in or out, and the link stays up. */
+  port(machine: string, state: 'dead' | 'live'): Promise<void>;
+  /** The machine's first process, as this host knows it. */
+  pidOf(machine: string): Promise<number>;
+  /** Another node in its place, of the same name and address, as new. */
+  renew(node: string): Promise<void>;
   /** Removes everything of this run. */
   down(): Promise<void>;
 }
@@ -89,10 +104,14 @@ export interface CallReport {
 export interface LabOptions {
   readonly nodes: readonly string[];
   readonly backends?: readonly string[];
+  readonly clients?: readonly string[];
+  readonly jumpHosts?: readonly string[];
 }
 
 const FIRST_NODE = 11;
+const FIRST_JUMP_HOST = 31;
 const FIRST_BACKEND = 51;
+const FIRST_CLIENT = 71;
 const VIP = 100;
 const BACKEND_PORT = 50051;
 
@@ -140,6 +159,29 @@ const waitForBackend = async (container: string): Promise<void> => {
   throw new LabError(`the backend ${container} does not listen`, `docker logs ${container}`);
 };
 
+const pidOf = async (container: string): Promise<number> =>
+  Number(await docker(['inspect', '--format', '{{.State.Pid}}', container]));
+
+/** Runs a command of this host in the container's network: it needs no process of the container. */
+const inNetworkOf = async (container: string, argv: readonly string[]): Promise<string> =>
+  run(['nsenter', `--net=/proc/${String(await pidOf(container))}/ns/net`, ...argv]);
+
+/** Takes the container's port out of the network's bridge, or puts it in again. */
+export const switchPort = async (
+  network: string,
+  container: string,
+  state: 'dead' | 'live',
+): Promise<void> => {
+  const inside = await inNetworkOf(container, ['ip', '-o', 'link', 'show', 'eth0']);
+  const index = /eth0@if(\d+)/.exec(inside)?.[1] ?? '';
+  const ports = await run(['ip', '-o', 'link', 'show']);
+  const port = new RegExp(`^${index}: ([^@:]+)`, 'm').exec(ports)?.[1];
+  if (port === undefined) throw new LabError(`${container} has no port on this host`, `${inside}\n${ports}`);
+  const id = await docker(['network', 'inspect', '--format', '{{.Id}}', network]);
+  const to = state === 'dead' ? ['nomaster'] : ['master', `br-${id.trim().slice(0, 12)}`];
+  await run(['ip', 'link', 'set', port, ...to]);
+};
+
 const removeByLabel = async (label: string): Promise<number> => {
   const filter = ['--filter', `label=${label}`, '--quiet'];
   const containers = (await docker(['ps', '--all', ...filter])).split('\n').filter(Boolean);
@@ -183,15 +225,24 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
   const backendTag = await labBackendImage();
   const runId = randomBytes(4).toString('hex');
   try {
-    return await timed(
-      `start ${[...options.nodes, ...(options.backends ?? [])].join(', ')} (run ${runId})`,
-      () => boot(runId, options, nodeTag, backendTag),
+    return await timed(`start ${namesOf(options).join(', ')} (run ${runId})`, () =>
+      boot(runId, options, nodeTag, backendTag),
     );
   } catch (error) {
     await removeLab(runId);
     throw error;
   }
 };
+
+const namesOf = ({ nodes, jumpHosts = [], backends = [], clients = [] }: LabOptions): string[] => [
+  ...nodes,
+  ...jumpHosts,
+  ...backends,
+  ...clients,
+];
+
+const byName = (machines: readonly Machine[]): Record<string, Machine> =>
+  Object.fromEntries(machines.map((one) => [one.name, one]));
 
 const boot = async (
   runId: string,
@@ -206,9 +257,14 @@ const boot = async (
     address: `${subnet}.${last}`,
     container: `airbundle-lab-${runId}-${name}`,
   });
-  const nodes = options.nodes.map((name, index) => machine(name, FIRST_NODE + index));
-  const backends = (options.backends ?? []).map((name, index) => machine(name, FIRST_BACKEND + index));
-  const all = new Map([...nodes, ...backends].map((one) => [one.name, one]));
+  const machines = (names: readonly string[] | undefined, first: number): Machine[] =>
+    (names ?? []).map((name, index) => machine(name, first + index));
+  const nodes = machines(options.nodes, FIRST_NODE);
+  const jumpHosts = machines(options.jumpHosts, FIRST_JUMP_HOST);
+  const backends = machines(options.backends, FIRST_BACKEND);
+  const clients = machines(options.clients, FIRST_CLIENT);
+  const servers = [...nodes, ...jumpHosts];
+  const all = new Map([...servers, ...backends, ...clients].map((one) => [one.name, one]));
   const common = (one: Machine): string[] => [
     ...['run', '--detach', ...labels(runId), '--name', one.container],
     ...['--hostname', one.name, '--network', network, '--ip', one.address],
@@ -221,15 +277,19 @@ const boot = async (
     return found.container;
   };
 
+  const bootNode = async (one: Machine): Promise<void> => {
+    await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
+    await waitForSystemd(one.container);
+  };
+
   await Promise.all([
-    ...nodes.map(async (one) => {
-      await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
-      await waitForSystemd(one.container);
-    }),
+    ...servers.map(bootNode),
     ...backends.map(async (one) => {
-      await docker([...common(one), ...withEnv({ BACKEND: one.name, PORT: `${BACKEND_PORT}` }), backendTag]);
+      const env = withEnv({ BACKEND: one.name, PORT: `${BACKEND_PORT}` });
+      await docker([...common(one), '--init', ...env, backendTag]);
       await waitForBackend(one.container);
     }),
+    ...clients.map((one) => docker([...common(one), '--init', backendTag, 'sleep', 'infinity'])),
   ]);
 
   return {
@@ -238,8 +298,10 @@ const boot = async (
     cidr: `${subnet}.0/24`,
     interfaceName: 'eth0',
     vip: `${subnet}.${VIP}`,
-    nodes: Object.fromEntries(nodes.map((one) => [one.name, one])),
-    backends: Object.fromEntries(backends.map((one) => [one.name, one])),
+    nodes: byName(nodes),
+    backends: byName(backends),
+    clients: byName(clients),
+    jumpHosts: byName(jumpHosts),
     backendPort: BACKEND_PORT,
     exec: (name, argv, given = {}) =>
       attempt(
@@ -271,8 +333,26 @@ const boot = async (
     },
     start: async (name) => {
       await docker(['start', containerOf(name)]);
-      if (name in Object.fromEntries(nodes.map((one) => [one.name, one])))
-        await waitForSystemd(containerOf(name));
+      if (servers.some((one) => one.name === name)) await waitForSystemd(containerOf(name));
+    },
+    freeze: async (name) => {
+      await switchPort(network, containerOf(name), 'dead');
+      await docker(['pause', containerOf(name)]);
+    },
+    thaw: async (name) => {
+      await switchPort(network, containerOf(name), 'live');
+      await docker(['unpause', containerOf(name)]);
+    },
+    port: (name, state) => switchPort(network, containerOf(name), state),
+    cable: async (name, plug) => {
+      await inNetworkOf(containerOf(name), ['ip', 'link', 'set', 'eth0', plug === 'out' ? 'down' : 'up']);
+    },
+    pidOf: (name) => pidOf(containerOf(name)),
+    renew: async (name) => {
+      const node = nodes.find((one) => one.name === name);
+      if (node === undefined) throw new LabError(`no node ${name} in run ${runId}`, 'only nodes are renewed');
+      await docker(['rm', '-f', '-v', node.container]);
+      await bootNode(node);
     },
     down: async () => {
       await removeLab(runId);

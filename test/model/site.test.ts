@@ -2,9 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BundleError, EXIT } from '../../src/errors.js';
-import { nodeOf, parseSecret, parseSite } from '../../src/model/site.js';
+import { neighbourProblem } from '../../src/model/site-neighbours.js';
+import { nodeOf, parseSite } from '../../src/model/site.js';
 import type { Site } from '../../src/model/site.js';
 import { durationMs } from '../../src/model/scalars.js';
+import { parseSecret } from '../../src/model/vrrp-secret.js';
 
 const MINIMAL = readFileSync(new URL('../../manifests/sites/tts-pair.yaml', import.meta.url), 'utf8');
 const FULL = readFileSync(new URL('../../manifests/sites/tts-full.yaml', import.meta.url), 'utf8');
@@ -205,6 +207,58 @@ describe('a site file', () => {
       '*',
       '127.0.0.1',
     ]);
+  });
+});
+
+describe('two sites', () => {
+  const other = (text: string) => ({ site: parse(text), file: 'other.yaml' });
+  const moved = (to: string): string =>
+    MINIMAL.replace('name: tts\n', 'name: stt\n').replaceAll('10.20.0.1', to);
+
+  it('cannot have one virtual router id on one network', () => {
+    expect(neighbourProblem(parse(MINIMAL), other(moved('10.20.0.14')))).toBe(
+      'vrrp.virtualRouterId 51 is that of site "stt" (other.yaml), which is on the same network, 10.20.0.0/24',
+    );
+  });
+
+  it.each([
+    ['on another network', moved('10.21.0.1')],
+    ['with another id', moved('10.20.0.14').replace('Id: 51', 'Id: 52')],
+    ['when they are two states of one site', MINIMAL.replaceAll('10.20.0.1', '10.20.0.14')],
+    [
+      'without VIPs',
+      'airbundle-site: 1\nname: b\nnodes: [{ name: n, address: 10.20.0.9, interface: eth0 }]\n',
+    ],
+  ])('can stand side by side %s', (_, text) => {
+    expect(neighbourProblem(parse(MINIMAL), other(text))).toBeUndefined();
+  });
+});
+
+describe('a node that says its prefix', () => {
+  const prefixed = (prefix: number, vip: string): string =>
+    MINIMAL.replace('10.20.0.11', `10.20.0.11/${String(prefix)}`)
+      .replace('10.20.0.12', `10.20.0.12/${String(prefix)}`)
+      .replace('10.20.0.10/24', vip);
+
+  it('keeps its address without it', () => {
+    expect(parse(prefixed(24, '10.20.0.10/24')).nodes[0]).toMatchObject({
+      address: '10.20.0.11',
+      prefixLength: 24,
+    });
+  });
+
+  it('takes VIPs of its network, as /32 too, and on another interface any', () => {
+    expect(() => parse(prefixed(16, '10.20.9.10/16'))).not.toThrow();
+    expect(() => parse(prefixed(24, '10.20.0.10/32'))).not.toThrow();
+    expect(() => parse(prefixed(24, '10.9.0.10/24, interface: eth1'))).not.toThrow();
+  });
+
+  it('refuses others, and multicast to a node of another network', () => {
+    expect(problemsOf(prefixed(24, '10.20.1.10/32')).join()).toContain('outside of 10.20.0.0/24');
+    const apart = prefixed(24, '10.9.0.10/24, interface: eth1')
+      .replace('10.20.0.12/24', '10.21.0.12/24')
+      .replace('secretFile: vrrp.secret', 'secretFile: vrrp.secret\n  transport: multicast');
+    expect(problemsOf(apart).join()).toContain('multicast adverts do not leave a network');
   });
 });
 

@@ -17,8 +17,9 @@ import {
 
 /**
  * A text-to-speech backend: `BACKEND` is its name, `PORT` where it listens (50051).
- * A streamed reply has `PIECES` pieces (5), `PAUSE_MS` apart (100).
- * SIGUSR1 switches its health between SERVING and NOT_SERVING.
+ * A streamed reply has a piece for each word, but at least `PIECES` (5), `PAUSE_MS` apart (100).
+ * SIGUSR1 switches its health between SERVING and NOT_SERVING. SIGTERM lets the calls that run come to their end,
+ * for ten seconds.
  */
 const backend = process.env['BACKEND'] ?? 'backend';
 const port = Number(process.env['PORT'] ?? '50051');
@@ -27,6 +28,7 @@ const pauseMs = Number(process.env['PAUSE_MS'] ?? '100');
 
 const SERVING = 1;
 const NOT_SERVING = 2;
+const DRAIN_MS = 10_000;
 let health = SERVING;
 
 const replyTo = (request: SynthesizeRequest): SynthesizeReply => ({
@@ -45,7 +47,7 @@ server.addService(
       done(null, replyTo(call.request));
     },
     synthesizeStream: (call: ServerWritableStream<SynthesizeRequest, SynthesizeReply>) => {
-      let left = pieces;
+      let left = Math.max(pieces, call.request.text.split(' ').length);
       const timer = setInterval(() => {
         call.write(replyTo(call.request));
         left -= 1;
@@ -70,8 +72,9 @@ process.on('SIGUSR1', () => {
   health = health === SERVING ? NOT_SERVING : SERVING;
 });
 process.on('SIGTERM', () => {
-  server.forceShutdown();
-  process.exit(0);
+  health = NOT_SERVING;
+  setTimeout(() => process.exit(0), DRAIN_MS).unref();
+  server.tryShutdown(() => process.exit(0));
 });
 
 server.bindAsync(`0.0.0.0:${port}`, ServerCredentials.createInsecure(), (error) => {
