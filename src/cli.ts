@@ -11,7 +11,7 @@ import { initFolder } from './create/init.js';
 import { keygen } from './create/keys.js';
 import type { CacheEntry } from './create/cache.js';
 import type { SignResult } from './create/sign-folder.js';
-import { deployCommand } from './deploy-commands.js';
+import { deployCommand, siteStatusCommand } from './rollout-commands.js';
 import { usageError } from './errors.js';
 import { defaultCacheDirectory } from './create/store.js';
 import { listCache, pruneCache } from './create/cache.js';
@@ -114,6 +114,7 @@ function program(): Command {
     )
     .action(runSign);
   deployCommand(root, { host: localHost, dial: dialSsh });
+  siteStatusCommand(root, { host: localHost, dial: dialSsh });
   deskPlanCommand(root, localHost);
   exportCommands(root, version);
   receiptReviewCommands(root, { host: localHost });

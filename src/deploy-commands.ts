@@ -1,21 +1,15 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { CommonOptions } from './commandline.js';
-import { commonOptions, reporterFor } from './commandline.js';
 import { usageError } from './errors.js';
 import { credentials } from './fleet/credentials.js';
 import type { Setting } from './fleet/connect.js';
-import { deploy, requireAll } from './fleet/deploy.js';
-import type { NodeOutcome } from './fleet/deploy.js';
 import type { Consignment } from './fleet/local-bundle.js';
-import { readConsignment } from './fleet/local-bundle.js';
 import type { RemoteNode } from './fleet/remote-node.js';
 import { connectNode } from './fleet/remote-node.js';
 import type { Host } from './host/host.js';
 import type { Dial } from './host/remote.js';
-import { absolute, newRunId } from './node-command.js';
+import { absolute } from './node-command.js';
 import type { Reporter } from './report.js';
 import { askSecret, hasTerminal } from './terminal.js';
 
@@ -35,15 +29,10 @@ export interface SshOptions {
   readonly hostKey?: ReadonlyMap<string, string>;
 }
 
-interface DeployOptions extends CommonOptions, SshOptions {
-  readonly site: string;
-  readonly key?: readonly string[];
-  readonly fingerprint?: readonly string[];
-  readonly parallel: number;
-  readonly logDir: string;
-}
-
-const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+export const collect = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+];
 
 /** The options of every command that logs in to nodes. */
 export function sshOptions(command: Command): Command {
@@ -60,73 +49,7 @@ export function sshOptions(command: Command): Command {
     );
 }
 
-/** `deploy`: on the jump host and on the packager's machine. */
-export function deployCommand(root: Command, entry: FleetEntry): void {
-  const name = root.name();
-  sshOptions(
-    commonOptions(root.command('deploy'))
-      .description('send a bundle to the nodes of a site over SSH, and let each install it')
-      .argument('<folder>', 'the folder of the bundle, with its four files')
-      .requiredOption('--site <file>', 'the site file; the secrets that it names lie beside it')
-      .option(
-        '--key <file>',
-        'the public key that signed it; without it, the keys that this machine trusts',
-        collect,
-      )
-      .option(
-        '--fingerprint <hex>',
-        "the key's fingerprint, which came by another way than the medium (can be repeated)",
-        collect,
-      ),
-  )
-    .option('--parallel <number>', 'so many uploads at once', wholeNumber, 4)
-    .option('--log-dir <folder>', "where each node's whole log is kept", 'airbundle-logs')
-    .addHelpText(
-      'after',
-      [
-        '',
-        'Examples:',
-        `  ${name} deploy tts-ha-1.0.1-el7.x86_64 --site site.yaml --key packager.pub.pem --fingerprint "1a2b 3c4d …"`,
-        `  ${name} deploy tts-ha-1.0.1-el7.x86_64 --site site.yaml --user ops --host-key lb1=SHA256:…`,
-        '',
-        'Exit code 5: refused, no node was changed. 7: some nodes failed; the same command again goes on.',
-      ].join('\n'),
-    )
-    .action((folder: string, options: DeployOptions) => runDeploy(folder, options, entry));
-}
-
-async function runDeploy(folder: string, options: DeployOptions, entry: FleetEntry): Promise<void> {
-  const host = entry.host();
-  const reporter = reporterFor(options, process.env);
-  const open: RemoteNode[] = [];
-  try {
-    const consignment = await readConsignment(host, {
-      folder: absolute(folder),
-      site: absolute(options.site),
-      keys: (options.key ?? []).map(absolute),
-      fingerprints: options.fingerprint ?? [],
-      reporter,
-    });
-    const logs = join(absolute(options.logDir), newRunId());
-    const logOf = (node: string): string => join(logs, `${node}.log`);
-    for (const node of chosenNodes(consignment.site.nodes, options)) {
-      reporter.info(`log in to ${node.name}`);
-      open.push(await login(node, { ...entry, options, consignment, log: logOf(node.name), reporter }));
-    }
-    const outcomes = await deploy(
-      open,
-      { consignment, flags: [], parallel: options.parallel, logOf },
-      reporter,
-    );
-    print(outcomes, options);
-    requireAll(outcomes);
-  } finally {
-    await Promise.all(open.map((node) => node.close()));
-    reporter.close();
-  }
-}
-
-interface LoginGiven extends FleetEntry {
+export interface LoginGiven extends FleetEntry {
   readonly options: SshOptions;
   readonly consignment: Consignment | undefined;
   readonly log: string | undefined;
@@ -134,12 +57,12 @@ interface LoginGiven extends FleetEntry {
 }
 
 /** One node of the site. */
-interface SiteNode {
+export interface SiteNode {
   readonly name: string;
   readonly address: string;
 }
 
-function login(node: SiteNode, given: LoginGiven): Promise<RemoteNode> {
+export function login(node: SiteNode, given: LoginGiven): Promise<RemoteNode> {
   const { host, dial, options, consignment, log, reporter } = given;
   return connectNode({
     ...{ node, consignment, log },
@@ -168,7 +91,10 @@ function settingOf(host: Host, dial: Dial, options: SshOptions): Setting & { rea
   };
 }
 
-function chosenNodes(nodes: readonly SiteNode[], { node: names = [] }: SshOptions): readonly SiteNode[] {
+export function chosenNodes(
+  nodes: readonly SiteNode[],
+  { node: names = [] }: SshOptions,
+): readonly SiteNode[] {
   const unknown = names.find((name) => !nodes.some((node) => node.name === name));
   if (unknown !== undefined)
     throw usageError({
@@ -179,15 +105,7 @@ function chosenNodes(nodes: readonly SiteNode[], { node: names = [] }: SshOption
   return names.length === 0 ? nodes : nodes.filter(({ name }) => names.includes(name));
 }
 
-function print(outcomes: readonly NodeOutcome[], { output }: CommonOptions): void {
-  process.stdout.write(
-    output === 'json'
-      ? `${JSON.stringify({ nodes: outcomes }, null, 2)}\n`
-      : outcomes.map(({ node, result }) => `${node}: ${result}\n`).join(''),
-  );
-}
-
-function wholeNumber(text: string): number {
+export function wholeNumber(text: string): number {
   if (/^[1-9][0-9]{0,4}$/.test(text)) return Number(text);
   throw new InvalidArgumentError(`"${text}" is not a whole number from 1 on`);
 }

@@ -11,8 +11,11 @@ import { formatPlan, planDocument } from './install/plan-document.js';
 import { readPlan } from './install/plan-file.js';
 import { renderPlan } from './install/render.js';
 import { planFlags } from './install/resume.js';
+import { readOwnView } from './install/own-view.js';
+import { askedSecret } from './install/secret-question.js';
 import { readStatus, renderStatus } from './install/status.js';
 import { buildChoice, inventoryCommand, planAllowances } from './plan-commands.js';
+import { renderOwnView } from './model/own-view.js';
 import type { BuildWay } from './model/packages.js';
 import { receiptCommands } from './receipt-commands.js';
 import { reviewCommands } from './review-commands.js';
@@ -77,19 +80,16 @@ function program(): Command {
     .action(runPlan);
   commonOptions(root.command('status'))
     .description('versions, services, VIPs, backends, and files that were changed since')
+    .option('--own-view', 'as far as this node can see: whether another machine answers for a VIP')
+    .option(
+      '--compare-secret',
+      'compare the secret that nodes share with the salted hash on stdin; only "same" or "different" is told',
+    )
     .addHelpText(
       'after',
-      '\nExit code 0 also when something is wrong: it is listed under "problems".\n\nExample:\n  airbundle status -o json',
+      '\nExit code 0 also when something is wrong: it is listed under "problems".\n\nExamples:\n  airbundle status -o json\n  airbundle status --own-view',
     )
-    .action(async (options: CommonOptions) => {
-      requireRoot();
-      const status = await readStatus(localHost());
-      process.stdout.write(
-        options.output === 'json'
-          ? `${JSON.stringify(status, null, 2)}\n`
-          : renderStatus(status).split('\n').map(printable).join('\n'),
-      );
-    });
+    .action(runStatus);
   commonOptions(root.command('tools'))
     .description('put the command and its runtime on a jump host, and nothing of what the bundle carries')
     .argument('<folder>', 'the folder of the bundle, with its four files')
@@ -111,6 +111,24 @@ function program(): Command {
   receiptCommands(root, { host: localHost, requireRoot, absolute });
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;
+}
+
+interface StatusOptions extends CommonOptions {
+  readonly ownView?: boolean;
+  readonly compareSecret?: boolean;
+}
+
+async function runStatus(options: StatusOptions): Promise<void> {
+  requireRoot();
+  const host = localHost();
+  const status = await readStatus(host, options.compareSecret === true ? await askedSecret() : undefined);
+  const view = options.ownView === true ? await readOwnView(host, status) : undefined;
+  const text = `${renderStatus(status)}${view === undefined ? '' : renderOwnView(view)}`;
+  process.stdout.write(
+    options.output === 'json'
+      ? `${JSON.stringify(view === undefined ? status : { ...status, ownView: view }, null, 2)}\n`
+      : text.split('\n').map(printable).join('\n'),
+  );
 }
 
 function installOptions(command: Command): Command {

@@ -138,6 +138,11 @@ export function buildChoice(options: {
 
 /** The flags that a plan depends on, for every command that makes one. */
 export function planAllowances(command: Command): Command {
+  return installAllowances(command).option('--verbose', 'the whole plan: every package, file and difference');
+}
+
+/** What an operator may allow an installation, wherever it is typed. */
+export function installAllowances(command: Command): Command {
   return command
     .option('--allow-upgrade', 'replace older installed packages')
     .option(
@@ -159,8 +164,7 @@ export function planAllowances(command: Command): Command {
         "where to build, whatever the manifest says: with the node's own packages, or in a root of its own",
       ).choices(BuildWay.options),
     )
-    .option('--keep-build-packages', 'do not erase the packages that this run adds for the build alone')
-    .option('--verbose', 'the whole plan: every package, file and difference');
+    .option('--keep-build-packages', 'do not erase the packages that this run adds for the build alone');
 }
 
 async function runDeskPlan(folder: string, options: DeskPlanOptions, host: Host): Promise<void> {

@@ -36,7 +36,7 @@ _airbundle() {
       case $command in
         cache) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --cache --older-than --dry-run' -- "$word")) ;;
         create) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --engine --image --cache --trust-http --key --no-sign --passphrase-file --out --locked --force -h --help' -- "$word")) ;;
-        deploy) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --key --fingerprint --node --user --port --identity --ssh-config --host-key --parallel --log-dir -h --help' -- "$word")) ;;
+        deploy) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --key --fingerprint --check --rollback --to -y --yes --node --user --port --identity --ssh-config --host-key --allow-upgrade --allow-protected --allow-conflict --take-over --build --keep-build-packages --parallel --no-watch --log-dir -h --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet' -- "$word")) ;;
         init) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
         inspect) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint --unsigned -h --help' -- "$word")) ;;
@@ -48,7 +48,7 @@ _airbundle() {
         receipts) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --noted' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
-        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet -h --help' -- "$word")) ;;
+        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --node --user --port --identity --ssh-config --host-key -h --help --own-view --compare-secret' -- "$word")) ;;
         tools) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint -h --help' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet -y --yes --dry-run --fingerprint --again' -- "$word")) ;;
         uninstall) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --purge -h --help' -- "$word")) ;;
@@ -61,8 +61,8 @@ _airbundle() {
         export) COMPREPLY=($(compgen -W 'ansible' -- "$word")) ;;
         receipts) COMPREPLY=($(compgen -W 'list show check export' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W 'list add remove require' -- "$word")) ;;
-        create | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
-        deploy | install | plan | tools) COMPREPLY=($(compgen -d -- "$word")) ;;
+        create | deploy | init | inspect | inventory | lock | sign | verify) COMPREPLY=($(compgen -f -- "$word")) ;;
+        install | plan | tools) COMPREPLY=($(compgen -d -- "$word")) ;;
       esac
       ;;
   esac

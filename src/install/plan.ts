@@ -307,7 +307,7 @@ export function commandScript(): string {
     '#!/bin/sh',
     '# airbundle: written by its installer. The environment is not passed on.',
     'case " $* " in',
-    "  ' deploy '* | ' export '* | ' plan '*' --inventory'* | ' status '*' --site'*)",
+    "  ' deploy '* | ' export '* | ' plan '*'--inventory'* | ' status '*'--site'*)",
     `    [ ! -e ${target.deploy} ] ||`,
     `      exec ${clean} SSH_AUTH_SOCK="\${SSH_AUTH_SOCK-}" ${target.runtime} ${target.deploy} "$@"`,
     '    ;;',

@@ -1,39 +1,19 @@
 import type { Host } from '../host/host.js';
 import type { BackendRow } from '../configure/index.js';
 import { judgeOf } from '../configure/index.js';
+import { NO_FAILOVER } from '../configure/failover-view.js';
 import { refusedError } from '../errors.js';
+import type { NodeStatus, SecretQuestion } from '../model/node-status.js';
 import { askSocket } from './checks.js';
 import { readFiles, readUnits } from './probe.js';
 import type { Receipt, Watched } from './receipt.js';
+import { readFailover } from './failover-status.js';
 import { readReceipt } from './receipt.js';
-
-export interface Status {
-  readonly bundle: {
-    readonly name: string;
-    readonly version: string;
-    readonly sequence: number;
-    readonly digest: string;
-    readonly keyId: string;
-    readonly committedAt: string;
-  };
-  readonly node: string | null;
-  readonly versions: readonly { readonly component: string; readonly text: string }[];
-  readonly services: readonly { readonly unit: string; readonly active: string; readonly enabled: string }[];
-  readonly vips: readonly {
-    readonly name: string;
-    readonly address: string;
-    readonly interface: string;
-    readonly here: boolean;
-  }[];
-  readonly backends: readonly BackendRow[];
-  /** Installed files that are not as they were installed. */
-  readonly drift: readonly string[];
-  /** What is not as it should be, one sentence each; empty when all is well. */
-  readonly problems: readonly string[];
-}
+import { committedRuns } from './undo-record.js';
+import { readUnsettled } from './unsettled.js';
 
 /** Reads the node and compares it with the receipt; changes nothing. @throws BundleError exit 5 when nothing is installed */
-export async function readStatus(host: Host): Promise<Status> {
+export async function readStatus(host: Host, question?: SecretQuestion): Promise<NodeStatus> {
   const receipt = await readReceipt(host);
   if (receipt === undefined)
     throw refusedError({
@@ -42,7 +22,7 @@ export async function readStatus(host: Host): Promise<Status> {
       hint: 'See install.sh in the folder of the bundle. Status has to be asked as root.',
     });
   const { watched, contents } = receipt;
-  const [units, versions, addresses, backends, drift] = await Promise.all([
+  const [units, versions, addresses, backends, drift, failover, past] = await Promise.all([
     readUnits(host, watched.units),
     Promise.all(
       watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) })),
@@ -50,6 +30,8 @@ export async function readStatus(host: Host): Promise<Status> {
     host.run(['ip', '-o', '-4', 'addr', 'show']).then((result) => result.stdout),
     readBackends(watched.sockets),
     findDrift(host, receipt),
+    watched.vips.length === 0 ? NO_FAILOVER : readFailover(host, question),
+    readPast(host, receipt),
   ]);
   const services = watched.units.map((unit) => ({
     unit,
@@ -74,9 +56,12 @@ export async function readStatus(host: Host): Promise<Status> {
       committedAt: receipt.committedAt,
     },
     node: receipt.node,
+    siteDigest: receipt.siteDigest,
+    ...past,
     versions,
     services,
     vips,
+    ...failover,
     backends: backends.rows,
     drift,
     problems: [
@@ -91,6 +76,31 @@ export async function readStatus(host: Host): Promise<Status> {
           ]),
       ...drift.map((path) => `${path} is not as it was installed`),
     ],
+  };
+}
+
+/** What a rollback would go back to, and what was not finished. */
+async function readPast(
+  host: Host,
+  receipt: Receipt,
+): Promise<Pick<NodeStatus, 'previous' | 'canGoBack' | 'unfinished'>> {
+  const [{ begun }, { records }] = await Promise.all([
+    readUnsettled(host, receipt.run),
+    committedRuns(host, receipt),
+  ]);
+  const before = records[0]?.receipt;
+  return {
+    previous:
+      before === undefined || before === null
+        ? null
+        : {
+            digest: before.digest,
+            siteDigest: before.siteDigest,
+            name: before.contents.name,
+            version: before.contents.version,
+          },
+    canGoBack: before !== undefined,
+    unfinished: begun === undefined ? null : { kind: begun.kind, run: begun.run },
   };
 }
 
@@ -132,7 +142,7 @@ async function findDrift(host: Host, receipt: Receipt): Promise<string[]> {
     .map((file) => file.path);
 }
 
-export function renderStatus(status: Status): string {
+export function renderStatus(status: NodeStatus): string {
   const { bundle } = status;
   const rows = (title: string, entries: readonly (readonly string[])[]): string[] => {
     if (entries.length === 0) return [];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../../src/errors.js';
+import { FINDING_CODES } from '../../src/model/diagnosis.js';
 import { pages, read, ROOT } from './support.js';
 
 /*
@@ -105,7 +106,15 @@ describe('the error codes', () => {
     );
     const others =
       /^(?:AIRBUNDLE_|O_|XDG_|LD_|NODE_|OPENSSL_|LI_O_|SOURCE_|DOCKER_|BUILD_UIDS|CLEAN_ENVIRONMENT|NO_COLOR|CONTAINER_HOST|SSH_AUTH_SOCK|GIT_(?:ALLOW_PROTOCOL|SSH_COMMAND|SSL_CAINFO)$)/;
-    expect([...new Set(named)].filter((code) => !source.has(code) && !others.test(code))).toEqual([]);
+    const findings = new Set<string>(FINDING_CODES);
+    expect(
+      [...new Set(named)].filter((code) => !source.has(code) && !findings.has(code) && !others.test(code)),
+    ).toEqual([]);
+  });
+
+  it('of findings are in docs/reference/commands.md', () => {
+    const page = read('docs/reference/commands.md');
+    expect(FINDING_CODES.filter((code) => !page.includes(`\`${code}\``))).toEqual([]);
   });
 
   it('in the headings of the troubleshooting guide exist, and are the same in both languages', () => {

@@ -41,10 +41,17 @@ const site = (lab: Lab, nodes: readonly string[]): string =>
     '',
   ].join('\n');
 
+export interface FleetOptions {
+  /** gRPC backends. */
+  readonly backends?: readonly string[];
+  /** The text of the site file; nodes without VIPs and services when absent. */
+  readonly site?: (lab: Lab, nodes: readonly string[]) => string;
+}
+
 /** A jump host with its tools and a key that every node lets in as root. */
-export async function fleet(nodes: readonly string[]): Promise<Fleet> {
+export async function fleet(nodes: readonly string[], more: FleetOptions = {}): Promise<Fleet> {
   const pack = await packer();
-  const lab = await startLab({ nodes: [...nodes, JUMP] });
+  const lab = await startLab({ nodes: [...nodes, JUMP], backends: more.backends ?? [] });
   const sh: Fleet['sh'] = (machine, text, timeoutMs = 120_000) =>
     lab.exec(machine, ['bash', '-c', text], { timeoutMs });
   const tools = path.join(pack.work, 'deploy.cjs');
@@ -75,7 +82,7 @@ export async function fleet(nodes: readonly string[]): Promise<Fleet> {
     await sh(JUMP, `echo '${lab.nodes[node]?.address ?? ''} ${hostKey}' >>/root/.ssh/known_hosts`);
   }
   const siteFile = path.join(pack.work, 'site.yaml');
-  writeFileSync(siteFile, site(lab, nodes));
+  writeFileSync(siteFile, (more.site ?? site)(lab, nodes));
   await lab.copyIn(JUMP, siteFile, `${DESK}/site.yaml`);
   const keyFile = path.join(pack.work, 'key.pem');
   writeFileSync(keyFile, pack.key.pem);
@@ -90,7 +97,7 @@ export async function fleet(nodes: readonly string[]): Promise<Fleet> {
       return `${DESK}/${bundle.stem}`;
     },
     deploy: (folder, extra = '') =>
-      sh(JUMP, `cd ${DESK} && airbundle deploy '${folder}' --site site.yaml ${extra} </dev/null`),
+      sh(JUMP, `cd ${DESK} && airbundle deploy '${folder}' --site site.yaml -y ${extra} </dev/null`),
     async down() {
       await lab.down();
       pack.remove();

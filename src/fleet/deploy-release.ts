@@ -1,0 +1,115 @@
+import type { NodeView } from '../model/cluster.js';
+import { heldBy } from '../model/cluster.js';
+import type { FollowedRun, NodeAgent, OnLine, UploadResult } from './agent.js';
+import type { Cluster } from './cluster.js';
+import { rolloutOrder } from './order.js';
+import type { PreflightGiven, Prepared } from './preflight.js';
+import { planInWords, preflight } from './preflight.js';
+import type { RolloutReport } from './report-rollout.js';
+import { releaseOf, reportOf, table, unchangedReport } from './report-rollout.js';
+import { rollOut } from './rollout.js';
+import type { Watched, Watcher } from './watch.js';
+
+export interface RolloutGiven {
+  readonly cluster: Cluster;
+  /** Stops before the first change. */
+  readonly isCheck: boolean;
+  /** Shows what would happen and asks; false: nothing is done. */
+  readonly confirm: (text: string) => Promise<boolean>;
+  /** Looks at the services from here while nodes are changed; undefined: nobody does. */
+  readonly watch: (() => Watcher) | undefined;
+}
+
+export interface DeployGiven extends RolloutGiven, PreflightGiven {
+  readonly install: (agent: NodeAgent, uploaded: UploadResult, onLine: OnLine) => Promise<FollowedRun>;
+}
+
+/**
+ * A release to every node, so that the service goes on: all nodes are looked at, sent to and planned first, then one
+ * after the other is changed. A node that fails is in the report; what is refused before the first change is thrown.
+ * @throws BundleError exit 5
+ */
+export async function deployRelease(given: DeployGiven): Promise<RolloutReport> {
+  const { cluster, release } = given;
+  const prepared = await preflight(cluster, given);
+  const { views: before, notes, uploads, done } = prepared;
+  const outline = outlineOf(cluster, prepared, release.title);
+  const nothingDone = { site: cluster.site, title: release.title, views: before, notes };
+  if (given.isCheck) {
+    await given.confirm(outline);
+    return unchangedReport({ ...nothingDone, outcome: 'checked' });
+  }
+  const isDone = [...cluster.chosen].every((name) => done.has(name));
+  if (!isDone && !(await given.confirm(outline)))
+    return unchangedReport({ ...nothingDone, outcome: 'declined' });
+  const { result: rolled, watched } = await watching(isDone ? undefined : given.watch, () =>
+    rollOut(
+      cluster,
+      {
+        verb: 'install',
+        title: release.title,
+        goal: release.goal,
+        done,
+        run: (agent, onLine) => {
+          const uploaded = uploads.get(agent.name);
+          if (uploaded === undefined) throw new Error(`nothing was sent to ${agent.name}`);
+          return given.install(agent, uploaded, onLine);
+        },
+      },
+      before,
+    ),
+  );
+  return reportOf({ site: cluster.site, title: release.title, before, rolled, watched, notes });
+}
+
+/** @returns the result of the work, and how the services answered meanwhile */
+export async function watching<T>(
+  begin: (() => Watcher) | undefined,
+  work: () => Promise<T>,
+): Promise<{ readonly result: T; readonly watched: readonly Watched[] }> {
+  const watcher = begin?.();
+  try {
+    const result = await work();
+    return { result, watched: (await watcher?.stop()) ?? [] };
+  } catch (error) {
+    await watcher?.stop();
+    throw error;
+  }
+}
+
+/** One line for each node, in the order in which they would be changed. */
+function outlineOf(cluster: Cluster, { views, plans, notes, done }: Prepared, title: string): string {
+  const order = rolloutOrder(cluster.site, views).filter((name) => cluster.chosen.has(name));
+  const lines = order.map((name, index) => {
+    const view = views.find(({ node }) => node === name);
+    const plan = plans.get(name);
+    return [
+      `${String(index + 1)}.`,
+      name,
+      done.has(name) ? releaseOf(view) : `${releaseOf(view)} → ${title}`,
+      handOverInWords(cluster, view, views, done),
+      plan === undefined ? '' : planInWords(plan),
+    ];
+  });
+  return [
+    `Rollout of ${title} to ${cluster.site.name}, one node after the other`,
+    ...table(lines).map((line) => `  ${line}`),
+    ...notes.map((note) => `  note: ${note}`),
+    '',
+  ].join('\n');
+}
+
+export function handOverInWords(
+  { site }: Cluster,
+  view: NodeView | undefined,
+  views: readonly NodeView[],
+  done: ReadonlySet<string>,
+): string {
+  const held = view === undefined ? [] : heldBy(view, site).map(({ name }) => name);
+  if (held.length === 0) return 'standby';
+  const isAlone =
+    view?.status !== null && views.every(({ node, status }) => node === view?.node || status === null);
+  return done.has(view?.node ?? '') || isAlone
+    ? `holds ${held.join(', ')}`
+    : `holds ${held.join(', ')}, hands over first`;
+}

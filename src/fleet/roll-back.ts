@@ -1,0 +1,121 @@
+import { EXIT, refusedError } from '../errors.js';
+import { target } from '../model/layout.js';
+import type { FollowedRun, NodeAgent, OnLine } from './agent.js';
+import type { Cluster } from './cluster.js';
+import type { RolloutGiven } from './deploy-release.js';
+import { handOverInWords, watching } from './deploy-release.js';
+import type { GoingBack } from './going-back.js';
+import { chooseGoingBack, rollbackWords } from './going-back.js';
+import { lookAt } from './look.js';
+import { rolloutOrder } from './order.js';
+import { lookSteadily, notesOf } from './preflight.js';
+import type { RolloutReport } from './report-rollout.js';
+import { releaseOf, reportOf, table, unchangedReport } from './report-rollout.js';
+import { rollOut } from './rollout.js';
+import { lastWords, reasonOf } from './words.js';
+
+export interface RollBackGiven extends RolloutGiven {
+  /** A digest or its first 8 digits; undefined: what all had before. */
+  readonly to: string | undefined;
+}
+
+const DRY_MS = 5 * 60_000;
+
+/**
+ * Every node goes back by its own rollback, in a rollout's order and with its checks.
+ * @throws BundleError exit 2 or 5 before the first change: the nodes do not agree, or one cannot
+ */
+export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> {
+  const { cluster } = given;
+  const before = await lookSteadily(cluster);
+  const back = chooseGoingBack(before, given.to);
+  const notes = notesOf(cluster, before);
+  const title = `back to ${back.title}`;
+  const going = cluster.agents.filter(({ name }) => cluster.chosen.has(name) && !back.done.has(name));
+  await tryAll(going, cluster, back);
+  const nothingDone = { site: cluster.site, title, views: before, notes };
+  const order = rolloutOrder(cluster.site, before).filter((name) => cluster.chosen.has(name));
+  const lines = order.map((name, index) => {
+    const view = before.find(({ node }) => node === name);
+    return [
+      `${String(index + 1)}.`,
+      name,
+      back.done.has(name) ? releaseOf(view) : `${releaseOf(view)} → ${back.title}`,
+      handOverInWords(cluster, view, before, back.done),
+    ];
+  });
+  const outline = [
+    `Rollback of ${cluster.site.name} to ${back.title}, one node after the other`,
+    ...table(lines).map((line) => `  ${line}`),
+    ...notes.map((note) => `  note: ${note}`),
+    '',
+  ].join('\n');
+  if (given.isCheck) {
+    await given.confirm(outline);
+    return unchangedReport({ ...nothingDone, outcome: 'checked' });
+  }
+  if (going.length > 0 && !(await given.confirm(outline)))
+    return unchangedReport({ ...nothingDone, outcome: 'declined' });
+  const { result: rolled, watched } = await watching(going.length === 0 ? undefined : given.watch, () =>
+    rollOut(
+      cluster,
+      {
+        ...{ verb: 'rollback', title: back.title, goal: back.goal, done: back.done },
+        run: (agent, onLine) => backOn(agent, cluster, back, onLine),
+      },
+      before,
+    ),
+  );
+  return reportOf({ site: cluster.site, title, before, rolled, watched, notes });
+}
+
+/** Each node's own plan to go back, before any of them does. @throws BundleError exit 5 */
+async function tryAll(agents: readonly NodeAgent[], cluster: Cluster, back: GoingBack): Promise<void> {
+  const tried = await Promise.all(
+    agents.map(async (agent) => {
+      try {
+        const done = await agent.run(await argvOn(agent, cluster, back, ['--dry-run', '-o', 'json']), {
+          asRoot: true,
+          timeoutMs: DRY_MS,
+        });
+        return done.exitCode === EXIT.done
+          ? []
+          : lastWords(done.stderr).map((line) => `${agent.name}: ${line}`);
+      } catch (error) {
+        return [`${agent.name}: ${reasonOf(error)}`];
+      }
+    }),
+  );
+  const problems = tried.flat();
+  if (problems.length === 0) return;
+  throw refusedError({
+    code: 'PREFLIGHT_FAILED',
+    message: 'not every node can go back; nothing was changed',
+    details: problems,
+    hint: 'Mend these, then run the same command again.',
+  });
+}
+
+/** A run that was not finished there is taken back first; the committed one needs the second time. */
+async function backOn(
+  agent: NodeAgent,
+  cluster: Cluster,
+  back: GoingBack,
+  onLine: OnLine,
+): Promise<FollowedRun> {
+  const isTwo = (await lookAt(agent, cluster.clock)).status?.unfinished?.kind === 'install';
+  const argv = await argvOn(agent, cluster, back, ['-y']);
+  const first = await agent.follow('rollback', argv, onLine);
+  if (first.exitCode !== EXIT.done || !isTwo || argv.includes('--to')) return first;
+  return agent.follow('rollback', await argvOn(agent, cluster, back, ['-y']), onLine);
+}
+
+async function argvOn(
+  agent: NodeAgent,
+  { clock }: Cluster,
+  back: GoingBack,
+  words: readonly string[],
+): Promise<readonly [string, ...string[]]> {
+  const { status } = await lookAt(agent, clock);
+  return [target.command, 'rollback', ...rollbackWords(back, status), ...words];
+}

@@ -1,0 +1,25 @@
+import { BundleError } from '../errors.js';
+import { plain } from '../model/plain.js';
+
+/** An error in one sentence. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof BundleError) return error.message;
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The line of a program's stderr that says what happened: the node's own error, or the last one. */
+export function firstWords(stderr: string): string {
+  const lines = stderr.split('\n').filter((line) => line.trim() !== '');
+  const told = lines.find((line) => line.startsWith('error['));
+  return plain((told ?? lines[lines.length - 1] ?? 'it said nothing').trim());
+}
+
+/** The error block that the node's airbundle ends with, or its last lines. */
+export function lastWords(log: string, count = 12): string[] {
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  const at = lines.map((line) => line.startsWith('error[')).lastIndexOf(true);
+  return (at < 0 ? lines.slice(-count) : lines.slice(at, at + count)).map((line) => plain(line));
+}
+
+export const list = (names: readonly string[]): string =>
+  names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names[names.length - 1] ?? ''}`;

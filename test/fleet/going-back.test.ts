@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import { chooseGoingBack, rollbackWords } from '../../src/fleet/going-back.js';
+import { rollBackAll } from '../../src/fleet/roll-back.js';
+import type { NodeStatus } from '../../src/model/node-status.js';
+import { changes, scripted, V1, V2 } from './scripted-cluster.js';
+import { bare, someStatus, someView } from './views.js';
+
+const SITE = 'e'.repeat(64);
+const digest = (version: number): string => String(version).repeat(64);
+
+function at(node: string, version: number, previous: number | null, more: Partial<NodeStatus> = {}) {
+  return someView(node, node === 'lb1', {
+    bundle: {
+      ...someStatus(node).bundle,
+      ...{ version: `1.${String(version)}.0`, sequence: version, digest: digest(version) },
+    },
+    previous:
+      previous === null
+        ? null
+        : { digest: digest(previous), siteDigest: SITE, name: 'tts-ha', version: `1.${String(previous)}.0` },
+    ...more,
+  });
+}
+
+describe('where a rollback of all nodes goes to', () => {
+  it('what all had before', () => {
+    const back = chooseGoingBack([at('lb1', 2, 1), at('lb2', 2, 1)], undefined);
+    expect(back).toMatchObject({ title: 'tts-ha 1.1.0', goal: { digest: digest(1), siteDigest: SITE } });
+    expect([...back.done]).toEqual([]);
+  });
+
+  it('what the nodes still have that a stopped rollout did not come to', () => {
+    const back = chooseGoingBack([at('lb1', 1, null), at('lb2', 2, 1)], undefined);
+    expect(back.goal?.digest).toBe(digest(1));
+    expect([...back.done]).toEqual(['lb1']);
+  });
+
+  it('on with a rollback that was stopped half way', () => {
+    const back = chooseGoingBack([at('lb1', 2, 1), at('lb2', 1, 0)], undefined);
+    expect([back.goal?.digest, [...back.done]]).toEqual([digest(1), ['lb2']]);
+  });
+
+  it('the site file before, where only that was changed', () => {
+    const before = { digest: digest(2), siteDigest: 'a'.repeat(64), name: 'tts-ha', version: '1.2.0' };
+    const views = ['lb1', 'lb2'].map((name) => at(name, 2, null, { previous: before }));
+    const back = chooseGoingBack(views, undefined);
+    expect(back.goal).toEqual({ digest: digest(2), siteDigest: 'a'.repeat(64) });
+    expect(rollbackWords(back, views[0]?.status ?? null)).toEqual([]);
+  });
+
+  it('nothing, where the release was the first', () => {
+    const back = chooseGoingBack([at('lb1', 1, null), bare('lb2')], undefined);
+    expect([back.goal, [...back.done]]).toEqual([null, ['lb2']]);
+  });
+
+  it('nowhere when the nodes had different releases before', () => {
+    expect(() => chooseGoingBack([at('lb1', 3, 2), at('lb2', 3, 1)], undefined)).toThrow(
+      expect.objectContaining({ code: 'NODES_DISAGREE', exit: 5 }) as Error,
+    );
+  });
+
+  it('nowhere when one of them cannot say what was before', () => {
+    expect(() =>
+      chooseGoingBack([at('lb1', 2, 1), at('lb2', 2, null, { canGoBack: false })], undefined),
+    ).toThrow(/cannot go back together: what was before is not recorded on lb2/);
+  });
+
+  it('nowhere when nothing is installed', () => {
+    expect(() => chooseGoingBack([bare('lb1'), bare('lb2')], undefined)).toThrow(
+      expect.objectContaining({ code: 'NOTHING_TO_UNDO' }) as Error,
+    );
+  });
+
+  it('the digest that is given, when the nodes disagree', () => {
+    const back = chooseGoingBack([at('lb1', 3, 2), at('lb2', 3, 1)], digest(2).slice(0, 8));
+    expect(back.goal?.digest).toBe(digest(2));
+    expect(rollbackWords(back, at('lb1', 3, 2).status)).toEqual(['--to', digest(2)]);
+  });
+
+  it('not a digest that is none, or that nobody had', () => {
+    const views = [at('lb1', 2, 1)];
+    expect(() => chooseGoingBack(views, 'yesterday')).toThrow(expect.objectContaining({ exit: 2 }) as Error);
+    expect(() => chooseGoingBack(views, 'abcdef12')).toThrow(expect.objectContaining({ exit: 5 }) as Error);
+  });
+});
+
+describe('a rollback over scripted nodes', () => {
+  const back = (all: ReturnType<typeof scripted>, isCheck = false) =>
+    rollBackAll({ ...all.given(), isCheck, to: undefined });
+
+  it('goes in the order of a rollout, with the hand-over', async () => {
+    const all = scripted({ count: 3, installed: [V2, V1] });
+    const report = await back(all);
+    expect(changes(all)).toEqual(['rollback lb3', 'rollback lb2', 'stop lb1', 'start lb1', 'rollback lb1']);
+    expect(report).toMatchObject({ outcome: 'done', title: 'back to tts-ha 1.0.0' });
+    expect(all.seen).toEqual({ most: 1, least: 1 });
+  });
+
+  it('asks every node whether it can before the first one does', async () => {
+    const all = scripted({
+      count: 3,
+      installed: [V2, V1],
+      mischief: (event, node) =>
+        event === 'dry-run' && node.name === 'lb1'
+          ? { exitCode: 5, stderr: 'error[NO_UNDO]: not recorded' }
+          : undefined,
+    });
+    await expect(back(all)).rejects.toMatchObject({
+      code: 'PREFLIGHT_FAILED',
+      details: ['lb1: error[NO_UNDO]: not recorded'],
+    });
+    expect(changes(all)).toEqual([]);
+  });
+
+  it('takes the service away only at the end of a rollback to nothing', async () => {
+    const all = scripted({ count: 2, installed: [V1] });
+    const report = await back(all);
+    expect(report.outcome).toBe('done');
+    expect(changes(all)).toEqual(['rollback lb2', 'rollback lb1']);
+    expect(all.holders()).toEqual([]);
+  });
+
+  it('stops at the first failure, and goes on with the same command', async () => {
+    let isBroken = true;
+    const all = scripted({
+      count: 3,
+      installed: [V2, V1],
+      mischief: (event, node) =>
+        isBroken && event === 'rollback' && node.name === 'lb2'
+          ? { exitCode: 6, log: 'error[X]: no', wasRunning: false }
+          : undefined,
+    });
+    const first = await back(all);
+    expect(first.failure).toMatchObject({ node: 'lb2', message: 'rollback on lb2 ended with exit code 6' });
+    isBroken = false;
+    all.events.length = 0;
+    expect((await back(all)).outcome).toBe('done');
+    expect(changes(all)).toEqual(['rollback lb2', 'stop lb1', 'start lb1', 'rollback lb1']);
+  });
+
+  it('changes nothing with --check', async () => {
+    const all = scripted({ installed: [V2, V1] });
+    expect([(await back(all, true)).outcome, changes(all)]).toEqual(['checked', []]);
+  });
+});
