@@ -12,13 +12,13 @@ import { startLab, type Lab } from '../lab/machines.js';
 import { LAB } from '../lab/paths.js';
 import { packager } from '../lab/walk/packager.js';
 
+/** Two nodes build at once; a machine with other work takes its time. */
+const INSTALLED_MS = 30 * 60_000;
+
 /*
  * A pair of load balancers installed from a bundle, VRRP between them, three gRPC backends, and a client that calls
  * fifty times a second while one thing after another fails. Each scenario goes from a healthy pair to a healthy pair.
  */
-/** Two nodes build at once; a machine with other work takes its time. */
-const INSTALLED_MS = 30 * 60_000;
-
 describe('a pair under load', () => {
   const work = join(LAB, 'failover');
   const outcomes: Outcome[] = [];

@@ -140,6 +140,9 @@ async function closedNode(lab: Lab, node: string): Promise<NodeFacts> {
   return facts;
 }
 
+/** The headlines of a plan: the installation shows the whole. */
+const HEADLINE = /^(?:Plan for | *\d+\. | note: | disk: )/;
+
 /** The plan as text, what another way to build changes in it, and the document. */
 async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
   const plan = async (way: string): Promise<string[]> => {
@@ -148,7 +151,7 @@ async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
     const done = await type(lab, NODE, packed, command);
     if (done.exitCode !== 0)
       throw new Error(`the plan ended with exit code ${String(done.exitCode)}\n${done.stderr}`);
-    return done.stdout.split('\n');
+    return done.stdout.split('\n').filter((line) => HEADLINE.test(line));
   };
   const host = await plan('host');
   say(indent(host.join('\n')));
