@@ -209,7 +209,7 @@ async function failures(lab: Lab, packed: PackedBundle, next: PackedBundle): Pro
     outcomes.push(outcome);
     const { load, path } = outcome;
     say(
-      `  ${scenario.name}: ${String(load.failedRetried)} of ${String(load.calls)} calls lost, no service for ${(load.noServiceMs / 1000).toFixed(2)} s, VIP on ${path.join(', then ')}`,
+      `  ${scenario.name}: ${String(load.failedRetried)} of ${String(load.retried)} calls lost (${String(load.failedOnce)} of ${String(load.sentOnce)} without sending them again), no service for ${(load.noServiceMs / 1000).toFixed(2)} s, VIP on ${path.join(', then ')}`,
     );
   }
   return outcomes;
