@@ -36,7 +36,7 @@ const SUBJECT = fs.existsSync(`${HOME}/subject.json`)
   : MINIATURE;
 const NOT_LOOKED_AT = SUBJECT.differing.map((pattern) => new RegExp(pattern));
 const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', ...SUBJECT.folders];
-const COMMAND_MS = 90_000;
+const COMMAND_MS = 5 * 60_000;
 const RPM = '/usr/bin/rpm';
 const HASHES = `${HOME}/hashes.json`;
 
