@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import { runProgram } from './commandline.js';
-import { deployCommand, siteStatusCommand } from './rollout-commands.js';
+import { exportCommands } from './export-commands.js';
 import { localHost } from './host/local.js';
 import { dialSsh } from './host/ssh.js';
 import { deskPlanCommand } from './plan-commands.js';
+import { programVersion } from './program-version.js';
 import { reviewCommands } from './review-commands.js';
+import { deployCommand, siteStatusCommand } from './rollout-commands.js';
 
 function program(): Command {
   const root = new Command('airbundle').description(
@@ -12,6 +14,7 @@ function program(): Command {
   );
   deployCommand(root, { host: localHost, dial: dialSsh });
   siteStatusCommand(root, { host: localHost, dial: dialSsh });
+  exportCommands(root, programVersion);
   deskPlanCommand(root, localHost);
   reviewCommands(root, { host: localHost, trustStore: true });
   return root;

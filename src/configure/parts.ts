@@ -23,3 +23,8 @@ export function directory(component: string, at: string): ConfiguredDirectory {
 export function shared(component: string, at: string): ConfiguredDirectory {
   return { component, path: at, mode: 0o755, ...root, shared: true };
 }
+
+/** The folder of an operator's own additions: made, never emptied, and gone only when it is empty. */
+export function additions(component: string, at: string): ConfiguredDirectory {
+  return { ...directory(component, at), mode: 0o750 };
+}

@@ -86,7 +86,11 @@ export function loginOf({ target, where, host, credentials: known }: LoginGiven)
       method === 'password'
         ? methods.includes('password') || methods.includes('keyboard-interactive')
         : methods.includes('publickey');
-    if (target.agent !== undefined && takes('agent')) methods = yield { kind: 'agent', socket: target.agent };
+    if (target.agent !== undefined && takes('agent'))
+      methods = yield {
+        ...{ kind: 'agent', socket: target.agent },
+        ...(target.identitiesOnly ? { only: await publicKeysOf(host, target.identityFiles) } : {}),
+      };
     const identities = await identitiesOf(host, target.identityFiles);
     for (const { file, key } of identities)
       if (takes('plain-keys') && privateKeyState(key) === 'plain') methods = yield { kind: 'key', file, key };
@@ -114,6 +118,17 @@ export function loginOf({ target, where, host, credentials: known }: LoginGiven)
       if (typed !== undefined) known.served(target.user, typed);
     },
   };
+}
+
+/** The blobs in FILE.pub; a FILE may be a public key itself, whose private one is in the agent. */
+async function publicKeysOf(host: Pick<ReadHost, 'read'>, files: readonly string[]): Promise<Buffer[]> {
+  const texts = await Promise.all(
+    files.flatMap((file) => [file, `${file}.pub`]).map((file) => host.read(file).catch(() => undefined)),
+  );
+  return texts.flatMap((bytes) => {
+    const blob = /^(?:ssh|ecdsa)-\S+ ([A-Za-z0-9+/=]+)/.exec(bytes?.toString('latin1') ?? '')?.[1];
+    return blob === undefined ? [] : [Buffer.from(blob, 'base64')];
+  });
 }
 
 async function identitiesOf(host: Pick<ReadHost, 'read'>, files: readonly string[]): Promise<IdentityFile[]> {

@@ -22,6 +22,8 @@ export interface SshTarget {
   readonly knownAs: string;
   readonly knownHostsFiles: readonly string[];
   readonly identityFiles: readonly string[];
+  /** Of the agent's keys only those that identityFiles names. */
+  readonly identitiesOnly: boolean;
   /** The agent's socket. */
   readonly agent: string | undefined;
   readonly jumps: readonly Jump[];
@@ -142,6 +144,7 @@ function targetOf(
       .map(unhomed),
     identityFiles:
       flags.identity === undefined ? (settings.get('identityfile') ?? []).map(unhomed) : [flags.identity],
+    identitiesOnly: flags.identity !== undefined || only(settings, 'identitiesonly') === 'yes',
     agent: agentOf(setting(settings, 'identityagent'), agentSocket, unhomed),
     jumps: jumpsOf(setting(settings, 'proxyjump')),
     connectTimeoutMs: Number.isInteger(timeout) && timeout > 0 ? timeout * 1000 : DEFAULT_TIMEOUT_MS,

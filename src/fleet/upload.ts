@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { BundleError, refusedError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { RemoteProcess } from '../host/remote.js';
@@ -181,22 +180,50 @@ async function sendFrom(
   process: RemoteProcess,
   onSent: (bytes: number) => void,
 ): Promise<void> {
-  // The far side may end first (a full disk, a cut): there is then nobody who drains.
-  const far = { isEnded: false };
-  const ends = (): void => {
-    far.isEnded = true;
-  };
-  const ended = process.ended.then(ends, ends);
+  const pipe = pipeInto(process);
   let skip = offset;
   for await (const chunk of host.chunks(file.path)) {
     const piece = chunk.subarray(Math.min(skip, chunk.length));
     skip -= chunk.length - piece.length;
     if (piece.length === 0) continue;
-    if (far.isEnded) return;
-    if (!process.stdin.write(piece)) await Promise.race([once(process.stdin, 'drain'), ended]);
+    if (!(await pipe.put(piece))) return;
     onSent(piece.length);
   }
   process.stdin.end();
+}
+
+interface Pipe {
+  /** Waits until there is room for more; false when nobody takes it any more. */
+  put(piece: Buffer): Promise<boolean>;
+}
+
+/** So much is under way while the next piece is read: waiting until all is gone would leave the line idle. */
+const UNDER_WAY_BYTES = 4 * 1024 * 1024;
+
+function pipeInto(process: RemoteProcess): Pipe {
+  const far = { isEnded: false, underWayBytes: 0 };
+  const isFull = (): boolean => far.underWayBytes > UNDER_WAY_BYTES && !far.isEnded;
+  let wake: () => void = () => undefined;
+  // The far side may end first (a full disk, a cut): there is then nobody who takes the rest.
+  const ends = (): void => {
+    far.isEnded = true;
+    wake();
+  };
+  process.ended.then(ends, ends);
+  return {
+    async put(piece) {
+      far.underWayBytes += piece.length;
+      process.stdin.write(piece, () => {
+        far.underWayBytes -= piece.length;
+        wake();
+      });
+      while (isFull())
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      return !far.isEnded;
+    },
+  };
 }
 
 function thereOf(text: string): There {

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { constants, promises as fs } from 'node:fs';
-import { dirname, basename, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { FileFacts, Host, WriteOptions } from './host.js';
 import { findLockHolder } from './lock-holder.js';
 import type { Argv, RunOptions } from './process.js';
 import { run, runLogged } from './process.js';
 import { sealFolder } from './seal.js';
+import { temporaryName } from './temporary.js';
 
 /** The environment of every child on the target: no variable of the caller gets through. */
 export const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -187,14 +188,6 @@ export function localHost(): Host {
     lock: holdLock,
     lockHolder: findLockHolder,
   };
-}
-
-/**
- * Always the same name: only the holder of the lock writes, and what a killed run left is written over
- * by the next one.
- */
-function temporaryName(path: string): string {
-  return join(dirname(path), `.${basename(path)}.airbundle-new`);
 }
 
 const freshBuffer = (): Promise<Buffer> => Promise.resolve(Buffer.allocUnsafe(COPY_BYTES));

@@ -31,10 +31,10 @@ export interface RemoteSession {
   close(): void;
 }
 
-/** One way to prove who asks. */
+/** One way to prove who asks; of an agent's keys only these public ones, when there is a list. */
 export type LoginAttempt =
   | { readonly kind: 'none' }
-  | { readonly kind: 'agent'; readonly socket: string }
+  | { readonly kind: 'agent'; readonly socket: string; readonly only?: readonly Buffer[] }
   | { readonly kind: 'key'; readonly file: string; readonly key: Buffer; readonly passphrase?: string }
   | { readonly kind: 'password'; readonly password: string };
 

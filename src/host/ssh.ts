@@ -5,6 +5,7 @@ import type {
   ClientChannel,
   ConnectConfig,
   Prompt,
+  OpenSSHAgent,
   ServerHostKeyAlgorithm,
 } from 'ssh2';
 import ssh2 from 'ssh2';
@@ -109,7 +110,7 @@ function methodOf(attempt: LoginAttempt, username: string, methods: readonly str
     case 'none':
       return { type: 'none', username };
     case 'agent':
-      return { type: 'agent', username, agent: attempt.socket };
+      return { type: 'agent', username, agent: agentOf(attempt.socket, attempt.only) };
     case 'key':
       return {
         type: 'publickey',
@@ -121,6 +122,24 @@ function methodOf(attempt: LoginAttempt, username: string, methods: readonly str
       if (methods.includes('password')) return { type: 'password', username, password: attempt.password };
       return { type: 'keyboard-interactive', username, prompt: answering(attempt.password) };
   }
+}
+
+/** The agent with its keys, or with those that the configuration names (IdentitiesOnly). */
+function agentOf(socket: string, only: readonly Buffer[] | undefined): OpenSSHAgent {
+  const agent = new ssh2.OpenSSHAgent(socket);
+  if (only === undefined) return agent;
+  const all = agent.getIdentities.bind(agent);
+  agent.getIdentities = (callback) => {
+    all((error, keys) => {
+      callback(
+        error,
+        keys?.filter(
+          (key) => 'getPublicSSH' in key && only.some((wanted) => wanted.equals(key.getPublicSSH())),
+        ),
+      );
+    });
+  };
+  return agent;
 }
 
 /** Only a question for something secret gets the password; others an empty answer. */
@@ -210,6 +229,14 @@ function processOf(channel: ClientChannel, where: string): RemoteProcess {
 }
 
 function failureOf(request: DialRequest, error: Error & { level?: string }): BundleError {
+  if (/too many authentication failures/i.test(error.message))
+    return refusedError({
+      code: 'LOGIN_REFUSED',
+      message: `the login as ${request.user} was refused: too many keys were offered`,
+      where: request.where,
+      hint: 'Name the key in the ssh configuration (IdentityFile, with IdentitiesOnly yes), or give it: --identity FILE',
+      cause: error,
+    });
   if (error.level !== 'client-authentication') return unreachable(request, error.message, error);
   return refusedError({
     code: 'LOGIN_REFUSED',

@@ -18,7 +18,7 @@ import type { PackageChanges } from './package-changes.js';
 import { together } from './package-changes.js';
 import type { Plan, PlanStep } from './plan.js';
 import type { Facts } from './probe.js';
-import type { InstalledFile, InstalledLink } from './receipt.js';
+import type { InstalledFile, InstalledLink, Receipt } from './receipt.js';
 import { undoCommand } from './undo-command.js';
 import { applyServices } from './services.js';
 import { stagedFolder } from './staged.js';
@@ -51,6 +51,8 @@ export interface ApplyRequest {
   readonly now: () => number;
   /** True once somebody asked to stop (Ctrl-C, SIGTERM): the next step does not begin. */
   readonly interrupted: () => boolean;
+  /** Makes what was done the installed state. What it throws undoes this run; undefined: there is nothing to commit. */
+  readonly commit: (applied: Applied) => Promise<Receipt | undefined>;
 }
 
 export interface Applied {
@@ -63,15 +65,17 @@ export interface Applied {
   /** With those of unfinished and failed runs before it. */
   readonly packages: PackageChanges;
   readonly accounts: readonly MadeAccount[];
-  readonly warnings: readonly string[];
 }
 
 /**
- * Works through the plan. Each step is announced in the journal before it begins. When one fails, what
- * services depend on (files, configuration, units) is put back, and the error says so.
+ * Works through the plan, checks and commits. Each step is announced in the journal before it begins. When one
+ * fails, what services depend on (files, configuration, units) is put back, and the error says so.
  * @throws BundleError exit 6
  */
-export async function apply(host: Host, request: ApplyRequest): Promise<Applied> {
+export async function apply(
+  host: Host,
+  request: ApplyRequest,
+): Promise<{ readonly warnings: readonly string[]; readonly receipt: Receipt | undefined }> {
   const { plan, journal, configuration } = request;
   const changes = trackChanges(host, journal, request.runId, request.unsettled);
   const built: Built[] = [];
@@ -79,6 +83,11 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
   let begun: PlanStep | undefined;
   let left = { packages: request.unsettled.packageChanges, accounts: request.unsettled.accounts };
   const warnings: string[] = [];
+  let last = 'check';
+  const tidy = (): Promise<void> =>
+    cleanUp(host, plan).catch((error: unknown) => {
+      request.reporter.warn(`build folders are left in ${target.build}: ${String(error)}`);
+    });
   try {
     for (const step of plan.steps) {
       // After the commit: see install.ts.
@@ -96,21 +105,21 @@ export async function apply(host: Host, request: ApplyRequest): Promise<Applied>
     const units = configuration.services.map(({ unit }) => unit);
     warnings.push(...(await checkServices(host, { ...request, checks: configuration.checks, units })));
     if (request.interrupted()) throw stopped('before the receipt was written');
+    await tidy();
+    last = 'commit';
+    const receipt = await request.commit({ ...placed, ...changes.all(), ...left });
+    return { warnings, receipt };
   } catch (error) {
-    const step = begun?.id ?? 'check';
+    const step = begun?.id ?? last;
     // The disk may be full, which must not keep anything from being undone.
     await journal
       .record({ event: 'step-failed', step, reason: error instanceof Error ? error.message : String(error) })
       .catch(() => undefined);
     const undone = await undoFailedRun(host, request, changes, begun);
     await journal.record({ event: 'undone', step, problems: undone.problems }).catch(() => undefined);
+    await tidy();
     throw withUndone(error, step, undone, { ...left, rollback: await undoCommand(host, 'rollback') });
-  } finally {
-    await cleanUp(host, plan).catch((error: unknown) => {
-      request.reporter.warn(`build folders are left in ${target.build}: ${String(error)}`);
-    });
   }
-  return { ...placed, ...changes.all(), ...left, warnings };
 }
 
 function stepStart(step: PlanStep, { plan, facts }: ApplyRequest): JournalEvent {

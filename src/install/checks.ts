@@ -23,22 +23,26 @@ export async function runCheck(
 ): Promise<CheckResult> {
   const end = now() + check.timeoutMs;
   for (;;) {
-    const { problem, warnings } = await ask(host, check);
+    const { problem, warnings, againMs = INTERVAL_MS } = await ask(host, check);
     if (problem === undefined || now() >= end || stop()) return { check, problem, warnings };
-    await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
+    const next = Math.min(now() + Math.max(againMs, INTERVAL_MS), end);
+    do await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
+    while (now() < next && !stop());
   }
 }
 
 interface Answer {
   readonly problem: string | undefined;
   readonly warnings: readonly string[];
+  /** When it is worth asking again, if not soon. */
+  readonly againMs?: number;
 }
 
 async function ask(host: Host, check: Check): Promise<Answer> {
   const plain = (problem: string | undefined): Answer => ({ problem, warnings: [] });
   switch (check.kind) {
     case 'unit':
-      return plain(await unitProblem(host, check.unit));
+      return askUnit(host, check.unit);
     case 'listen': {
       const table = (await host.read('/proc/net/tcp'))?.toString('utf8') ?? '';
       const wanted = check.address === '0.0.0.0' ? '*' : check.address;
@@ -68,7 +72,7 @@ async function ask(host: Host, check: Check): Promise<Answer> {
  */
 const STEADY_MS = 6000;
 
-async function unitProblem(host: Host, unit: string): Promise<string | undefined> {
+async function askUnit(host: Host, unit: string): Promise<Answer> {
   const shown = await host.run([
     ...(['systemctl', 'show', '-p', 'ActiveState', '-p', 'ActiveEnterTimestampMonotonic'] as const),
     unit,
@@ -76,12 +80,18 @@ async function unitProblem(host: Host, unit: string): Promise<string | undefined
   const field = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(shown.stdout)?.[1] ?? '';
   const state = field('ActiveState');
   if (state !== 'active')
-    return `${unit} is ${state === '' ? 'unknown' : state} (see: journalctl -u ${unit})`;
+    return {
+      problem: `${unit} is ${state === '' ? 'unknown' : state} (see: journalctl -u ${unit})`,
+      warnings: [],
+    };
   const uptime = (await host.read('/proc/uptime'))?.toString('latin1').split(' ')[0] ?? '';
   const activeMs = Number(uptime) * 1000 - Number(field('ActiveEnterTimestampMonotonic')) / 1000;
-  return activeMs >= STEADY_MS
-    ? undefined
-    : `${unit} does not stay up: active for ${String(Math.round(activeMs))} ms (see: journalctl -u ${unit})`;
+  if (activeMs >= STEADY_MS) return { problem: undefined, warnings: [] };
+  return {
+    problem: `${unit} does not stay up: active for ${String(Math.round(activeMs))} ms (see: journalctl -u ${unit})`,
+    warnings: [],
+    againMs: STEADY_MS - activeMs,
+  };
 }
 
 async function judgeSocket(check: Extract<Check, { kind: 'socket' }>): Promise<Answer> {

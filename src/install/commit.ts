@@ -1,17 +1,20 @@
 import { createHash } from 'node:crypto';
 import type { Configuration } from '../configure/index.js';
+import { BundleError, EXIT, stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
+import { target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Applied } from './apply.js';
 import { raiseFloor } from './floor.js';
 import type { Plan } from './plan.js';
 import type { Facts } from './probe.js';
 import type { InstalledFile, Receipt, Watched } from './receipt.js';
-import { recipeOf, writeReceipt } from './receipt.js';
+import { readReceipt, recipeOf, writeReceipt } from './receipt.js';
 import { installedPackages } from './rpm.js';
 import { runningOf } from './running.js';
+import { systemError } from './system-error.js';
 import type { Verified } from './trust.js';
 import { writeUndoRecord } from './undo-record.js';
 import { unitsBefore } from './units-before.js';
@@ -57,7 +60,10 @@ function countBefore({ facts, unsettled }: CommitInput): number {
   return facts.installed.length - unsettled.packageChanges.added.filter((nevra) => there.has(nevra)).length;
 }
 
-/** Writes how to go back, raises the sequence floor, then the receipt: from here on this bundle is what is installed. */
+/**
+ * Writes how to go back, raises the sequence floor, then the receipt: from here on this bundle is what is installed.
+ * What it throws leaves the receipt as it was.
+ */
 export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
   const { verified, contents, plan, applied, receipt } = input;
   const rebuilt = new Set(
@@ -113,7 +119,43 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     receipt: receipt ?? null,
   });
   const { name, sequence } = contents;
-  await raiseFloor(host, receipt, name, { sequence, digest: verified.digest });
-  await writeReceipt(host, written);
+  const floorBefore = await host.read(target.floor);
+  try {
+    await raiseFloor(host, receipt, name, { sequence, digest: verified.digest });
+    await writeReceipt(host, written);
+  } catch (error) {
+    if (await isCommitted(host, input.runId)) return written;
+    throw await withFloorBack(host, error, floorBefore);
+  }
   return written;
+}
+
+/** The receipt was renamed into its place, and what failed came behind that: what runs is what it names. */
+async function isCommitted(host: Host, runId: string): Promise<boolean> {
+  return (await readReceipt(host).catch(() => undefined))?.run === runId;
+}
+
+/** The release is not committed: what is installed must not count as older than it. */
+async function withFloorBack(host: Host, cause: unknown, before: Buffer | undefined): Promise<unknown> {
+  try {
+    if (before === undefined) await host.remove(target.floor);
+    else await host.writeDurable(target.floor, before, { mode: 0o600 });
+    return cause;
+  } catch (problem) {
+    const error = systemError(cause, 'step commit', EXIT.stepFailed);
+    if (!(error instanceof BundleError)) return error;
+    const { code, message, where = 'step commit', details, hint } = error;
+    const told = problem instanceof Error ? problem.message : String(problem);
+    return stepError({
+      code,
+      message,
+      where,
+      details: [
+        ...details,
+        `not undone: ${target.floor} could not be put back (${told}); until this release is installed, the one before it is refused as older`,
+      ],
+      ...(hint === undefined ? {} : { hint }),
+      cause,
+    });
+  }
 }

@@ -15,6 +15,7 @@ import type { Audit } from './audit.js';
 import { alone } from './alone.js';
 import { eraseAfterwards, onlyErases } from './erase-afterwards.js';
 import { readFloor } from './floor.js';
+import type { Journal } from './journal.js';
 import { openJournal } from './journal.js';
 import { shortenJournal } from './journal-size.js';
 import { keysFor } from './keys.js';
@@ -36,7 +37,7 @@ import type { RpmTrial } from './rpm-trial.js';
 import { tryPackages, withTrial } from './rpm-trial.js';
 import { readSite } from './site-file.js';
 import { systemError } from './system-error.js';
-import { dropOldBackups, dropOldStages } from './tidy.js';
+import { dropOldBackups, dropLeftovers } from './tidy.js';
 import type { Verified } from './trust.js';
 import { clockWarning, requireSequence, verifyChecksums } from './trust.js';
 import { runningOf } from './running.js';
@@ -109,7 +110,7 @@ async function installAlone(host: Host, request: InstallRequest): Promise<Instal
   const work = async (): Promise<InstallResult> => {
     const stage = join(target.stage, request.runId);
     try {
-      await dropOldStages(host, request.directory);
+      await dropLeftovers(host, request.directory);
       await removeBuildRoot(host);
       return await installLocked(host, request, stage);
     } finally {
@@ -191,7 +192,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       units: [...unitsBefore({ facts, unsettled }).values()],
       running: runningOf(configuration),
     });
-  const applied = await apply(host, {
+  const { warnings, receipt: committed } = await apply(host, {
     plan: final,
     contents,
     configuration,
@@ -205,38 +206,54 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     reporter,
     now: request.now,
     interrupted: request.interrupted,
+    commit: async (applied) =>
+      isDone
+        ? undefined
+        : commit(host, {
+            runId: request.runId,
+            unsettled,
+            date: request.date(),
+            verified,
+            contents,
+            plan: final,
+            facts,
+            applied,
+            receipt,
+            siteDigest,
+            configuration,
+          }),
   }).catch(async (error: unknown) => {
     await journal
       .record({ event: 'end', result: request.interrupted() ? 'interrupted' : 'failed' })
       .catch(() => undefined);
     throw error;
   });
-  if (isDone) return { outcome: 'unchanged', plan: final, receipt, warnings: applied.warnings };
+  if (committed === undefined) return { outcome: 'unchanged', plan: final, receipt, warnings };
 
-  const committed = await commit(host, {
-    runId: request.runId,
-    unsettled,
-    date: request.date(),
-    verified,
-    contents,
-    plan: final,
-    facts,
-    applied,
-    receipt,
-    siteDigest,
-    configuration,
-  });
-  await journal.record({ event: 'commit', digest: verified.digest });
-  await journal.record({ event: 'end', result: 'committed' });
-  await dropOldBackups(host, committed);
+  const untold = await tellCommit(host, journal, committed);
   const erased = await eraseAfterwards(host, final, committed, journal, reporter);
   await shortenJournal(host, (text) => unsettledIn(text)).catch(() => undefined);
   return {
     outcome: 'installed',
     plan: final,
     receipt: erased.receipt,
-    warnings: [...applied.warnings, ...erased.warnings],
+    warnings: [...warnings, ...untold, ...erased.warnings],
   };
+}
+
+/** What is installed is said by the receipt alone: a disk that fails behind it fails no installation. @returns warnings */
+async function tellCommit(host: Host, journal: Journal, receipt: Receipt): Promise<string[]> {
+  try {
+    await journal.record({ event: 'commit', digest: receipt.digest });
+    await journal.record({ event: 'end', result: 'committed' });
+    await dropOldBackups(host, receipt);
+    return [];
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    return [
+      `it is installed, but not all of its records could be written (${said}). See: df -h; dmesg | tail`,
+    ];
+  }
 }
 
 async function stageBundle(

@@ -47,7 +47,8 @@ const FactsSchema = z.strictObject({
   readOnly: Paths,
   listening: Paths,
   interfaces: z.record(Text, z.array(Text).max(10_000)),
-  /** Absent in inventories of before this was asked. */
+  /** Absent in inventories of before these were asked. */
+  additions: Paths.default([]),
   edited: Paths.default([]),
   selinux: Text,
 });

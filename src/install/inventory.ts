@@ -100,6 +100,7 @@ function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inve
     readOnly: [...facts.readOnly],
     listening: [...facts.listening],
     interfaces: Object.fromEntries([...facts.interfaces].map(([name, addresses]) => [name, [...addresses]])),
+    additions: [...facts.additions],
     edited: [...facts.edited],
     selinux: facts.selinux,
   };

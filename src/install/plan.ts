@@ -534,6 +534,9 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
         `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
     ),
     ...editNotes(configuration, facts),
+    ...(facts.additions.length === 0
+      ? []
+      : [`local additions are loaded too: ${facts.additions.join(', ')}`]),
     ...configuration.firewall.map(describeOpening),
     ...(unsettled.begun === undefined && unsettled.displaced.length === 0 && unsettled.packages.size === 0
       ? []

@@ -69,6 +69,8 @@ export interface Facts {
   readonly listening: ReadonlySet<string>;
   /** Interface → its IPv4 addresses, each with its prefix length: "10.20.0.11/24". */
   readonly interfaces: ReadonlyMap<string, readonly string[]>;
+  /** What an operator has added beside the configuration: paths. */
+  readonly additions: readonly string[];
   /** Configuration files that are not as the last installation wrote them. */
   readonly edited: ReadonlySet<string>;
   readonly selinux: string;
@@ -159,6 +161,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     free,
     listening,
     interfaces,
+    additions,
     selinux,
   ] = await Promise.all([
     readOs(host),
@@ -179,6 +182,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     freeBytes(host),
     readListening(host),
     readInterfaces(host),
+    readAdditions(host, request.configuration),
     host.run(['getenforce']).then((result) => (result.exitCode === 0 ? result.stdout.trim() : 'none')),
   ]);
   const holds = (path: string, option: string): string[] => {
@@ -208,6 +212,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     ),
     listening,
     interfaces,
+    additions,
     edited: editedIn(files, request.receipt),
     selinux,
     noexec: unique(
@@ -287,6 +292,26 @@ async function readPresent(host: Host, paths: readonly string[]): Promise<Set<st
     paths.map(async (path) => ((await host.realpath(path)) === undefined ? [] : [path])),
   );
   return new Set(there.flat());
+}
+
+/** The files of each folder that a program loads besides ours: `FOLDER/*.EXTENSION`. */
+async function readAdditions(host: Host, { files }: Configuration): Promise<string[]> {
+  const found = await Promise.all(
+    files.flatMap(({ additions }) => {
+      if (additions === undefined) return [];
+      const [folder = '', extension = ''] = additions.split('/*');
+      return [
+        host
+          .list(folder)
+          .then((names) =>
+            names
+              .filter((name) => name.endsWith(extension) && !name.startsWith('.'))
+              .map((name) => `${folder}/${name}`),
+          ),
+      ];
+    }),
+  );
+  return sorted(found.flat());
 }
 
 async function readTexts(host: Host, paths: readonly string[]): Promise<Map<string, string>> {

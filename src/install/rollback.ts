@@ -5,7 +5,7 @@ import { alone } from './alone.js';
 import type { Receipt } from './receipt.js';
 import { readReceipt, removeReceipt, writeReceipt } from './receipt.js';
 import { systemError } from './system-error.js';
-import { dropOldBackups, dropOldStages } from './tidy.js';
+import { dropOldBackups, dropLeftovers } from './tidy.js';
 import { undoCommand } from './undo-command.js';
 import type { Undo } from './undo-merge.js';
 import { layerOfUnsettled, mergeLayers } from './undo-merge.js';
@@ -35,7 +35,7 @@ export async function rollback(host: Host, request: RollbackRequest): Promise<Un
 }
 
 async function rollbackAlone(host: Host, request: RollbackRequest): Promise<UndoResult> {
-  await dropOldStages(host, undefined);
+  await dropLeftovers(host, undefined);
   const receipt = await readReceipt(host);
   const open = await readUnsettled(host, receipt?.run ?? null);
   const runs = await committedRuns(host, receipt);

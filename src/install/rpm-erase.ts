@@ -4,6 +4,7 @@ import { target } from '../model/layout.js';
 import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
 import { installedPackages, parsePackages, parseProblems } from './rpm.js';
+import { stuckAdvice, watchStillness } from './rpm-stuck.js';
 
 /** A package that is not erased, and why. */
 export interface KeptPackage {
@@ -77,6 +78,7 @@ const QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
 const RPM_TIMEOUT_MS = 10 * 60_000;
 const LOCK_WAIT_MS = 10 * 60_000;
 const LOCK_POLL_MS = 1000;
+const QUIET_MS = 10 * 60_000;
 
 /**
  * Erases packages, dependents among them first, and reads the rpmdb back.
@@ -151,7 +153,14 @@ async function runRpm(host: Host, words: readonly string[], name: string): Promi
   const log = `${target.log}/rpm-${name}.log`;
   for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
     await host.remove(log);
-    const result = await host.runLogged(['rpm', ...words], log);
+    const stillness = watchStillness(host);
+    const result = await host.runLogged(['rpm', ...words], log, {
+      quietMs: QUIET_MS,
+      onQuiet: (pid) => stillness.look(pid),
+      stop: () => stillness.isStuck(),
+    });
+    if (stillness.isStuck())
+      return `it slept without being woken and was ended. ${(await stuckAdvice(host)).join('. ')}`;
     const text = (await host.read(log))?.toString('utf8') ?? '';
     if (!text.includes("can't create transaction lock") || waitedMs >= LOCK_WAIT_MS)
       return `rpm ${outcome(result)}: ${lastLines(result, 3).join('; ')} (log ${log})`;

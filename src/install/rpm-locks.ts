@@ -62,6 +62,6 @@ async function commandOf(host: ProcHost, pid: number): Promise<string> {
 }
 
 /** What /proc says; nothing once the process is gone. */
-async function textOf(host: Pick<Host, 'read'>, path: string): Promise<string> {
+export async function textOf(host: Pick<Host, 'read'>, path: string): Promise<string> {
   return (await host.read(path).catch(() => undefined))?.toString('utf8') ?? '';
 }

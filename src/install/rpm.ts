@@ -9,6 +9,7 @@ import { damaged, databaseProblems } from './rpm-database.js';
 import { duplicatesOf } from './rpm-duplicates.js';
 import type { Occupant } from './rpm-locks.js';
 import { describeOccupant, rpmLockHolder, startedBy, yumAtWork } from './rpm-locks.js';
+import { stuckAdvice, watchStillness } from './rpm-stuck.js';
 
 /** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
 export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n';
@@ -97,7 +98,7 @@ export interface RpmRun {
 export interface RpmLimits {
   /** How long another rpm or yum may take: after a killed run, its rpm goes on alone. */
   readonly lockMs: number;
-  /** How long a scriptlet may run without a line of output. */
+  /** How long a scriptlet may run without a line of output, and rpm itself sleep without being woken once. */
   readonly quietMs: number;
 }
 
@@ -144,6 +145,7 @@ async function runRpm(
   { lockMs, quietMs }: RpmLimits,
 ): Promise<RpmEnded> {
   const hung: string[] = [];
+  const stillness = watchStillness(host);
   // Somebody was faster: an rpm that does not give up waits without end. Until it has the lock, it may be ended.
   let waitsSinceMs: number | undefined;
   await host.remove(log);
@@ -158,10 +160,13 @@ async function runRpm(
         if (isWaiting && waitsSinceMs === undefined) run.onWait(undefined);
         waitsSinceMs = isWaiting ? (waitsSinceMs ?? performance.now()) : undefined;
       },
-      stop: () => waitsSinceMs !== undefined && (run.stop() || performance.now() - waitsSinceMs > lockMs),
+      stop: () =>
+        stillness.isStuck() ||
+        (waitsSinceMs !== undefined && (run.stop() || performance.now() - waitsSinceMs > lockMs)),
       quietMs,
       onQuiet: async (pid) => {
         const started = await startedBy(host, pid);
+        await stillness.look(pid);
         if (started.length === 0) return;
         hung.push(
           `a scriptlet printed nothing for ${formatDuration(quietMs)} and was ended: ${started.map(describeOccupant).join(', ')}`,
@@ -170,6 +175,7 @@ async function runRpm(
       },
     },
   );
+  if (stillness.isStuck()) throw rpmStuck(await stuckAdvice(host), quietMs);
   if (result.stopped) throw rpmLocked(await rpmLockHolder(host), lockMs);
   return { result, text: (await host.read(log))?.toString('utf8') ?? '', hung };
 }
@@ -247,6 +253,18 @@ function rpmLocked(occupant: Occupant | undefined, waitedMs: number): BundleErro
     message: `another rpm or yum is at work${occupant === undefined ? '' : `: ${describeOccupant(occupant)}`}; it was waited for ${formatDuration(waitedMs)}`,
     where: 'step rpms',
     hint: `Let it end, or end it, then run the same command again. See: ${occupant === undefined ? 'ps -fC rpm,yum,dnf,packagekitd' : `ps -fp ${String(occupant.pid)}`}`,
+  });
+}
+
+function rpmStuck(advice: readonly string[], quietMs: number): BundleError {
+  return stepError({
+    code: 'RPM_STUCK',
+    message: `rpm slept for ${formatDuration(quietMs)} without using the processor, the disk or a scriptlet, and was ended; so does one that waits for the locks of an rpm that died`,
+    where: 'step rpms',
+    hint: [
+      ...advice,
+      'Then run the same command again: packages of an unfinished step are installed again.',
+    ].join('\n'),
   });
 }
 

@@ -1,21 +1,37 @@
 import { join } from 'node:path';
 import type { Host } from '../host/host.js';
+import { isTemporary } from '../host/temporary.js';
 import { target } from '../model/layout.js';
 import type { Receipt } from './receipt.js';
 import { committedRuns } from './undo-record.js';
 
 /**
- * Removes what killed runs left in the stage. The caller holds the lock, so no other run of this program
- * uses it; install.sh copies there before it has the lock, into first.PID.*, and is left alone while it lives.
+ * Removes what killed runs left in the program's own folders and no run needs. The caller holds the lock, so no
+ * other run of this program uses them.
  * @param directory the folder that is being installed, if one is: it may be install.sh's copy
  */
-export async function dropOldStages(host: Host, directory: string | undefined): Promise<void> {
+export async function dropLeftovers(host: Host, directory: string | undefined): Promise<void> {
+  await dropOldStages(host, directory);
+  await dropHalfCopies(host, target.backup);
+}
+
+/** install.sh copies there before it has the lock, into first.PID.*, and is left alone while it lives. */
+async function dropOldStages(host: Host, directory: string | undefined): Promise<void> {
   for (const name of await host.list(target.stage)) {
     const path = join(target.stage, name);
     if (directory === path || directory?.startsWith(`${path}/`) === true) continue;
     const pid = /^first\.(\d+)\./.exec(name)?.[1];
     if (pid !== undefined && (await host.lstat(`/proc/${pid}`)) !== undefined) continue;
     await host.remove(path);
+  }
+}
+
+/** Elsewhere the next run writes over what a killed one had begun to write; each run has a backup folder of its own. */
+async function dropHalfCopies(host: Host, folder: string): Promise<void> {
+  for (const name of await host.list(folder)) {
+    const path = join(folder, name);
+    if ((await host.lstat(path))?.kind === 'directory') await dropHalfCopies(host, path);
+    else if (isTemporary(name)) await host.remove(path);
   }
 }
 

@@ -12,7 +12,7 @@ import { keysFor } from './keys.js';
 import { commandScript } from './plan.js';
 import { readReceipt } from './receipt.js';
 import { digestOf, requireDigest } from './staged.js';
-import { dropOldStages } from './tidy.js';
+import { dropLeftovers } from './tidy.js';
 import type { TrustedKey, Verified } from './trust.js';
 import { verifyChecksums } from './trust.js';
 import { unpack } from './unpack.js';
@@ -40,7 +40,7 @@ export async function installTools(host: Host, request: ToolsRequest): Promise<T
   return alone(host, async () => {
     const stage = join(target.stage, request.runId);
     try {
-      await dropOldStages(host, request.directory);
+      await dropLeftovers(host, request.directory);
       return await installLocked(host, request, stage);
     } finally {
       await host.remove(stage).catch(() => undefined);

@@ -6,7 +6,7 @@ import { alone } from './alone.js';
 import { readReceipt, removeReceipt } from './receipt.js';
 import { undoOf, unknownPast } from './rollback.js';
 import { systemError } from './system-error.js';
-import { dropOldStages, KEPT_LIST } from './tidy.js';
+import { dropLeftovers, KEPT_LIST } from './tidy.js';
 import { undoCommand } from './undo-command.js';
 import { committedRuns } from './undo-record.js';
 import type { UndoRequest, UndoResult } from './undo-run.js';
@@ -41,7 +41,7 @@ export async function uninstall(host: Host, request: UninstallRequest): Promise<
 }
 
 async function uninstallAlone(host: Host, request: UninstallRequest): Promise<UndoResult> {
-  await dropOldStages(host, undefined);
+  await dropLeftovers(host, undefined);
   const receipt = await readReceipt(host);
   const open = await readUnsettled(host, receipt?.run ?? null);
   const runs = await committedRuns(host, receipt);

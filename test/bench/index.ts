@@ -5,3 +5,4 @@
 await import('./pack.js');
 await import('./verify.js');
 await import('./install.js');
+await import('./upload.js');

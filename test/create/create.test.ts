@@ -150,7 +150,7 @@ describe('bundle create', () => {
       'runtime/node',
       0o755,
     ]);
-    expect(contents.members).toHaveLength(5);
+    expect(contents.members).toHaveLength(6);
     expect(json).not.toContain('mirror.example');
     expect(json).not.toContain(path.dirname(request.manifestPath));
     const lock = parseLock(readFileSync(result.lockPath, 'utf8'), 'lock');

@@ -12,6 +12,9 @@ import { startLab, type Lab } from '../lab/machines.js';
 import { LAB } from '../lab/paths.js';
 import { packager } from '../lab/walk/packager.js';
 
+/** Two nodes build at once; a machine with other work takes its time. */
+const INSTALLED_MS = 30 * 60_000;
+
 /*
  * A pair of load balancers installed from a bundle, VRRP between them, three gRPC backends, and a client that calls
  * fifty times a second while one thing after another fails. Each scenario goes from a healthy pair to a healthy pair.
@@ -29,7 +32,7 @@ describe('a pair under load', () => {
     lab = await startLab(MACHINES);
     await bringUp(lab, packed, await firstSite(lab, packed));
     pair = await given(lab, packed, next);
-  });
+  }, INSTALLED_MS);
   afterAll(async () => {
     for (const line of table(outcomes)) process.stdout.write(`${line}\n`);
     await lab?.down();
@@ -45,7 +48,7 @@ describe('a pair under load', () => {
     async (_, scenario) => {
       const outcome = await measure(pair, scenario);
       outcomes.push(outcome);
-      expect(outcome.load.calls).toBeGreaterThan(100);
+      expect(outcome.load.retried).toBeGreaterThan(50);
       expect(missed(outcome), JSON.stringify({ ...outcome.load, ...outcome.vip })).toEqual([]);
     },
   );

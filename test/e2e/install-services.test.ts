@@ -115,6 +115,7 @@ describe('an installation with a service', () => {
       expect.stringContaining(`${CONFIG}  changed by hand since the last installation`),
     ]);
     expect(plan.stdout).toContain('| -# mine');
+    expect(plan.stdout).toContain(`local additions are loaded too: ${OWN}`);
     expect(plan.stdout).toContain('belongs into /etc/keepalived/conf.d/*.conf');
     expect((await run()).exitCode).toBe(0);
     expect((await op.sh(`cat ${OWN}; grep -c mine ${CONFIG}`)).stdout).toBe('# own\n0');

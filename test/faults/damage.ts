@@ -41,7 +41,7 @@ const FOLDER = '/medium';
 /** Reads nothing that is not there to be read: a case that takes longer hangs. */
 const HANG_MS = 20_000;
 
-interface Folder {
+export interface Folder {
   readonly files: Map<string, Buffer>;
   readonly key: TrustedKey;
 }
@@ -54,11 +54,11 @@ const quiet = createReporter({
   stream: { write: () => undefined },
 });
 
-async function madeFolder(work: string, runtime?: Buffer): Promise<Folder> {
+async function madeFolder(work: string): Promise<Folder> {
   const key = makeKey();
   const installSh = readFileSync(new URL('../../src/install/install.sh', import.meta.url), 'utf8');
   const file = path.join(work, 'runtime');
-  writeFileSync(file, runtime ?? '#!/bin/sh\n');
+  writeFileSync(file, '#!/bin/sh\n');
   const { folder } = await makeBundle({ work: path.join(work, 'made'), key, installSh, runtime: file });
   const files = new Map(readdirSync(folder).map((name) => [name, readFileSync(path.join(folder, name))]));
   return { files, key: readKey(key.pem, 'made here') };
@@ -87,7 +87,10 @@ const withinTime = async <T>(work: Promise<T>): Promise<T> => {
 };
 
 /** undefined: refused with a reason, as it must be. */
-async function notRefused({ key }: Folder, files: ReadonlyMap<string, Buffer>): Promise<string | undefined> {
+export async function notRefused(
+  { key }: Folder,
+  files: ReadonlyMap<string, Buffer>,
+): Promise<string | undefined> {
   const host = memoryHost(FOLDER, files);
   try {
     const { bundle, problems } = await withinTime(
@@ -155,40 +158,6 @@ export async function bitGroup(options: Options): Promise<GroupResult> {
     if (whole !== 'it was accepted')
       tally.add('the whole one', { fired: true, problem: `the undamaged bundle: ${whole ?? 'refused'}` });
     await tryAll(tally, folder, options, flips());
-  });
-  return tally.result();
-}
-
-/** A bundle of more than a mebibyte, with a real program in it: flips and truncations at random. */
-export async function sampledGroup(options: Options): Promise<GroupResult> {
-  const tally = new Tally('flips and truncations of a bundle of 2 MiB', 'refused, with a reason', options);
-  await inScratch(async (work) => {
-    const program = Buffer.alloc(
-      2 * 1024 * 1024,
-      readFileSync(process.execPath).subarray(0, 2 * 1024 * 1024),
-    );
-    const folder = await madeFolder(work, program);
-    const below = randomFrom(options.seed + 6);
-    tally.planned = options.long ? 10_000 : 300;
-    const names = [...folder.files.keys()];
-    function* damaged(): Generator<{ id: string; name: string; bytes: Buffer }> {
-      for (let round = 0; round < tally.planned; round += 1) {
-        const name =
-          round % 2 === 0
-            ? (names.find((one) => one.endsWith('.tar')) ?? '')
-            : (names[below(names.length)] ?? '');
-        const original = folder.files.get(name) ?? Buffer.alloc(0);
-        const at = below(original.length);
-        if (round % 3 === 0)
-          yield { id: `${name} cut at ${String(at)}`, name, bytes: original.subarray(0, at) };
-        else {
-          const bytes = Buffer.from(original);
-          bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
-          yield { id: `${name} byte ${String(at)}`, name, bytes };
-        }
-      }
-    }
-    await tryAll(tally, folder, options, damaged());
   });
   return tally.result();
 }

@@ -24,7 +24,8 @@ function* differing(path: string, before: unknown, after: unknown): Generator<st
       other[key],
     );
   // The same members in another order are another file.
-  if (Object.keys(one).join() !== Object.keys(other).join()) yield `${path}: its members are others`;
+  if (Object.keys(one).join() !== Object.keys(other).join())
+    yield `${path === '' ? 'the whole' : path}: its members are others`;
 }
 
 /** By path; one path can have several, which are compared in their order. Those that are the same are left out. */

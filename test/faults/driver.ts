@@ -3,7 +3,8 @@
  * command as asked, types it again, and says what the node looks like. Nothing here knows how the product
  * works inside: commands, files, exit codes.
  *   driver.cjs keep NAME      remembers the node as it is
- *   driver.cjs digest         prints the digest of the node's state
+ *   driver.cjs look           prints the node's state (a Look)
+ *   driver.cjs strike         a command and what goes wrong with it on stdin (a Strike), an Attempt on stdout
  *   driver.cjs run            cases on stdin (one JSON array), one CaseResult a line
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -12,22 +13,32 @@ import * as fs from 'node:fs';
 import { connect } from 'node:net';
 import type { Documents } from './documents.js';
 import { documentDifferences } from './documents.js';
-import type { Attempt, Case, CaseResult, Fault } from './protocol.js';
+import type { Attempt, Case, CaseResult, Fault, Look, Strike, Subject } from './protocol.js';
+import type { State } from './state.js';
+import { differences, digestOf } from './state.js';
 
 const HOME = '/opt/faults';
 const KEPT = `${HOME}/kept`;
 const FAULT = `${HOME}/fault`;
 const FIRED = `${HOME}/fired`;
 const RPMDB = '/var/lib/rpm';
-const SERVICE = 'mini.service';
 const SOCKET = '/run/mini.sock';
 const NOT_OURS = new Set([HOME, '/etc/mtab', '/etc/resolv.conf', '/etc/hosts', '/etc/hostname']);
-const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', '/var/lib/mini', '/var/lib/mini-data'];
-const COMMAND_MS = 90_000;
+const MINIATURE: Subject = {
+  units: ['mini.service'],
+  packages: ['mini-lib', 'mini-extra'],
+  folders: ['/var/lib/mini', '/var/lib/mini-data'],
+  differing: [],
+  answers: true,
+};
+const SUBJECT = fs.existsSync(`${HOME}/subject.json`)
+  ? (JSON.parse(fs.readFileSync(`${HOME}/subject.json`, 'utf8')) as Subject)
+  : MINIATURE;
+const NOT_LOOKED_AT = SUBJECT.differing.map((pattern) => new RegExp(pattern));
+const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', ...SUBJECT.folders];
+const COMMAND_MS = 5 * 60_000;
 const RPM = '/usr/bin/rpm';
 const HASHES = `${HOME}/hashes.json`;
-
-type State = Map<string, string>;
 
 /** By file, size and times, which a change cannot keep: from one start of this program to the next. */
 const hashes = new Map<string, string>(
@@ -59,8 +70,8 @@ function withoutRun(text: string): string {
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME');
 }
 
-function walk(path: string, state: State): void {
-  if (NOT_OURS.has(path)) return;
+function walk(path: string, state: Map<string, string>): void {
+  if (NOT_OURS.has(path) || NOT_LOOKED_AT.some((pattern) => pattern.test(path))) return;
   const facts = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
   if (facts === undefined) return;
   const owner = `${(Number(facts.mode) & 0o7777).toString(8)} ${String(facts.uid)}:${String(facts.gid)}`;
@@ -73,14 +84,14 @@ function walk(path: string, state: State): void {
 }
 
 function files(): State {
-  const state: State = new Map();
+  const state = new Map<string, string>();
   for (const root of ROOTS) walk(root, state);
   return state;
 }
 
 /** Journals, logs and audit records tell of each run, and backups are named by it: they are no part of the state. */
-function withoutHistory(state: State): State {
-  const kept: State = new Map();
+function withoutHistory(state: State): Map<string, string> {
+  const kept = new Map<string, string>();
   for (const [path, entry] of state) {
     if (/^\/var\/lib\/airbundle\/(?:journal\.ndjson|receipts|\.journal)/.test(path)) continue;
     const backup = /^\/var\/lib\/airbundle\/backup\/([^/]+)(\/.*)?$/.exec(path);
@@ -128,31 +139,15 @@ async function lookAround(): Promise<State> {
   ]).split('\n');
   for (const nevra of packages.filter(Boolean).sort())
     state.set(`rpm ${nevra}`, `${(Number(state.get(`rpm ${nevra}`)) || 0) + 1}`);
-  const ours = packages.filter((name) => name.startsWith('mini-')).map((name) => name.replace(/-0:.*/, ''));
-  state.set('rpm -V', ours.length === 0 ? '' : output('rpm', ['-V', ...new Set(ours)]));
-  const shown = output('systemctl', ['show', '-p', 'ActiveState,SubState,UnitFileState,LoadState', SERVICE]);
-  state.set(`unit ${SERVICE}`, shown.trim().split('\n').sort().join(' '));
-  state.set('answer', await ask());
+  const named = new Set(packages.map((name) => name.replace(/-\d+:.*/, '')));
+  const ours = SUBJECT.packages.filter((name) => named.has(name));
+  state.set('rpm -V', ours.length === 0 ? '' : output('rpm', ['-V', ...ours]));
+  for (const unit of SUBJECT.units) {
+    const shown = output('systemctl', ['show', '-p', 'ActiveState,SubState,UnitFileState,LoadState', unit]);
+    state.set(`unit ${unit}`, shown.trim().split('\n').sort().join(' '));
+  }
+  if (SUBJECT.answers) state.set('answer', await ask());
   return state;
-}
-
-const digestOf = (state: State): string =>
-  createHash('sha256')
-    .update(
-      [...state]
-        .map(([path, entry]) => `${path}\t${entry}\n`)
-        .sort()
-        .join(''),
-    )
-    .digest('hex');
-
-function differences(before: State, after: State): string[] {
-  const found: string[] = [];
-  for (const [path, entry] of before)
-    if (after.get(path) !== entry)
-      found.push(after.has(path) ? `~ ${path}: ${entry} → ${after.get(path) ?? ''}` : `- ${path}`);
-  for (const path of after.keys()) if (!before.has(path)) found.push(`+ ${path}`);
-  return found.sort();
 }
 
 const readKept = (name: string, which: 'files' | 'state' | 'documents'): [string, string][] =>
@@ -197,19 +192,37 @@ async function keep(name: string): Promise<string> {
   return digestOf(state);
 }
 
-function endLeftovers(): void {
+const PROGRAM = /installer\.cjs|install\.sh/;
+const LEFTOVERS = /installer\.cjs|install\.sh|^rpm |rpm\.real|rpm-tmp|airbundle\.lock|race\.js|^\S+tar -x/;
+/** Of builds (DESIGN §7). */
+const isBuilder = (uid: number): boolean => uid >= 47_000 && uid < 48_000;
+
+/** SIGKILL to every process of these words, or of these users. @returns how many there were */
+function kill(words: RegExp, users: (uid: number) => boolean): number {
+  let count = 0;
   for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
-      const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replace(/\0/g, ' ');
+      const command = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replace(/\0/g, ' ');
       const uid = Number(/^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '0');
-      const isOurs =
-        /installer\.cjs|install\.sh|^rpm |rpm\.real|rpm-tmp|airbundle\.lock|race\.js|^\S+tar -x/.test(words);
-      if (Number(pid) !== process.pid && (isOurs || (uid >= 47_000 && uid < 48_000)))
-        process.kill(Number(pid), 'SIGKILL');
+      if (Number(pid) === process.pid || !(words.test(command) || users(uid))) continue;
+      process.kill(Number(pid), 'SIGKILL');
+      count += 1;
     } catch {
       // It has ended meanwhile.
     }
   }
+  return count;
+}
+const endLeftovers = (): number => kill(LEFTOVERS, isBuilder);
+
+/** What was typed, with everything of it that is in the foreground; and what it left behind. */
+function endAll(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL');
+  } catch {
+    // It has just ended.
+  }
+  endLeftovers();
 }
 
 /** Puts the node into a state that was kept. @throws Error where that was not possible: such a case proves nothing */
@@ -222,32 +235,28 @@ async function reset(name: string): Promise<void> {
   );
   shell(`rm -f ${HOME}/mood ${HOME}/build-* ${HOME}/mini-*; : >${HOME}/races; chmod 666 ${HOME}/races`);
   endLeftovers();
-  spawnSync('systemctl', ['stop', SERVICE]);
+  for (const unit of SUBJECT.units) spawnSync('systemctl', ['stop', unit]);
   const now = files();
   for (const path of [...now.keys()].reverse())
     if (!wanted.has(path)) fs.rmSync(path, { recursive: true, force: true });
-  for (const [path, entry] of wanted) {
-    if (now.get(path) === entry) continue;
-    if (entry.startsWith('directory')) {
-      fs.mkdirSync(path, { recursive: true });
-      execFileSync('sh', [
-        '-c',
-        `chown --reference="${root}${path}" "${path}"; chmod --reference="${root}${path}" "${path}"`,
-      ]);
-    } else
-      execFileSync('sh', [
-        '-c',
-        `mkdir -p "$(dirname "${path}")"; rm -rf "${path}"; cp -a "${root}${path}" "${path}"`,
-      ]);
-  }
+  const stale = [...wanted].filter(([path, entry]) => now.get(path) !== entry);
+  for (const [path, entry] of stale)
+    if (!entry.startsWith('directory')) fs.rmSync(path, { recursive: true, force: true });
+  fs.writeFileSync(`${HOME}/stale`, stale.map(([path]) => `.${path}\n`).join(''));
+  // One program for all of them: most of a case's time is that of programs that are started.
+  if (stale.length > 0)
+    execFileSync('sh', [
+      '-c',
+      `tar -C "${root}" --no-recursion -cf - -T ${HOME}/stale | tar -C / -xpf - --same-owner --overwrite-dir`,
+    ]);
   execFileSync('sh', [
     '-c',
     `rm -rf ${RPMDB} /var/log/airbundle && cp -a ${root}${RPMDB} ${RPMDB}; rm -f ${SOCKET}`,
   ]);
   spawnSync('systemctl', ['daemon-reload']);
-  spawnSync('systemctl', ['reset-failed', SERVICE]);
+  spawnSync('systemctl', ['reset-failed', ...SUBJECT.units]);
   if ((readState(name, 'state').get('answer') ?? '-') !== '-') {
-    spawnSync('systemctl', ['start', SERVICE]);
+    spawnSync('systemctl', ['start', ...SUBJECT.units]);
     for (let round = 0; round < 100 && (await ask()) === '-'; round += 1) await pause(50);
   }
   const left = differences(readState(name, 'state'), await lookAround());
@@ -286,8 +295,17 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   const startMs = Date.now();
   const child = spawn('setsid', ['-w', 'sh', '-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
+  const steps: [number, string][] = [];
   for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (piece: Buffer) => (said += piece.toString('utf8')));
+    stream.on('data', (piece: Buffer) => {
+      const begun = said.lastIndexOf('\n') + 1;
+      said += piece.toString('utf8');
+      const whole = said.slice(begun, said.lastIndexOf('\n') + 1).split('\n');
+      for (const line of whole.filter((one) => one.startsWith('  … '))) {
+        steps.push([Date.now() - startMs, line]);
+        beginAt(line);
+      }
+    });
   const run = { ended: false, timedOut: false, struck: false };
   const exit = new Promise<number | null>((resolve) => {
     child.on('exit', (code) => {
@@ -297,15 +315,19 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   });
   const limit = setTimeout(() => {
     run.timedOut = true;
-    endLeftovers();
-  }, COMMAND_MS);
-  const killer =
-    fault.killAfterMs === undefined
-      ? undefined
-      : setTimeout(() => {
-          run.struck = !run.ended;
-          endLeftovers();
-        }, fault.killAfterMs);
+    endAll(child.pid);
+  }, SUBJECT.commandMs ?? COMMAND_MS);
+  const strike = (): void => {
+    if (run.ended) return;
+    run.struck = fault.everything === true || kill(PROGRAM, () => false) > 0;
+    if (fault.everything === true) endAll(child.pid);
+  };
+  let killer: NodeJS.Timeout | undefined;
+  const beginAt = (line: string | undefined): void => {
+    if (killer === undefined && fault.killAfterMs !== undefined && fault.killAfterLine === line)
+      killer = setTimeout(strike, fault.killAfterMs);
+  };
+  beginAt(undefined);
   const answers: string[] = [];
   const watch = async (): Promise<void> => {
     while (watched && !run.ended) {
@@ -334,6 +356,7 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
     fired,
     said: said.slice(-20_000),
     ms: Date.now() - startMs,
+    steps,
     ...(watched ? { answers } : {}),
   };
 }
@@ -364,6 +387,11 @@ async function runCase(given: Case): Promise<CaseResult> {
   return { id: given.id, attempts, last, digest: digestOf(state), differs };
 }
 
+async function look(): Promise<Look> {
+  const state = await lookAround();
+  return { state: [...state], documents: documentsIn(files().keys()) };
+}
+
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
@@ -371,8 +399,11 @@ const say = (text: string): void => {
 async function main(): Promise<void> {
   const [word, name = ''] = process.argv.slice(2);
   if (word === 'keep') say(await keep(name));
-  else if (word === 'digest') say(digestOf(await lookAround()));
-  else if (word === 'reset') await reset(name);
+  else if (word === 'look') say(JSON.stringify(await look()));
+  else if (word === 'strike') {
+    const { command, fault } = JSON.parse(fs.readFileSync(0, 'utf8')) as Strike;
+    say(JSON.stringify(await attempt(command, fault, false)));
+  } else if (word === 'reset') await reset(name);
   else
     for (const one of JSON.parse(fs.readFileSync(0, 'utf8')) as Case[]) {
       const result = await runCase(one).catch((error: unknown): CaseResult => {

@@ -4,6 +4,7 @@
  *   -- --only A,B       some groups
  *   -- --seed N         what is drawn at random; printed
  *   -- --minutes N      begins no further case after that time; each group gets its share
+ *   -- --part 1/3       of the cases on a node every third; parts of one seed are the whole together
  *   -- --nodes N        machines side by side (default 2)
  *   -- --case C         one case, as a failed one is named; more than once for more of them
  *   -- --json           one JSON object a group
@@ -12,6 +13,7 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { parseBroken } from './broken.js';
 import { again, campaign, GROUPS } from './campaign.js';
+import { parsePart } from './options.js';
 import type { Ended, GroupResult } from './tally.js';
 import { lastLine, renderTable } from './tally.js';
 
@@ -23,6 +25,7 @@ const { values } = parseArgs({
     case: { type: 'string', multiple: true, default: [] },
     seed: { type: 'string' },
     minutes: { type: 'string' },
+    part: { type: 'string' },
     nodes: { type: 'string', default: '2' },
   },
 });
@@ -65,6 +68,7 @@ const results =
     : await campaign({
         ...common,
         long: values.long,
+        ...(values.part === undefined ? {} : { part: parsePart(values.part) }),
         groups,
         budgetMs: values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000,
       });

@@ -1,6 +1,7 @@
 import type { Blow, Broken } from './broken.js';
 import { caseOf } from './broken.js';
 import type { Options } from './options.js';
+import { partOf } from './options.js';
 import type { CaseResult } from './protocol.js';
 import type { Commands, Stage } from './stage.js';
 import type { GroupResult } from './tally.js';
@@ -54,22 +55,19 @@ async function broken(
   tally: Tally,
   options: Options,
 ): Promise<GroupResult> {
-  const cases = all.map((one) => caseOf(one, stage.commands));
-  tally.planned = cases.length;
+  const whole = all.map((one) => caseOf(one, stage.commands));
   // In no order: where the time is over before the end, what was done is a fair sample.
   const below = randomFrom(options.seed + 3);
-  const mixed = cases.map((one) => ({ one, at: below(2 ** 31) })).sort((a, b) => a.at - b.at);
-  await stage.run(
-    mixed.map(({ one }) => one),
-    options.deadline,
-    (result) => {
-      tally.add(result.id, {
-        fired: result.attempts.length > 0 && result.attempts.every((attempt) => attempt.fired !== undefined),
-        problem: problemOf(result),
-        digest: result.digest,
-      });
-    },
-  );
+  const mixed = whole.map((one) => ({ one, at: below(2 ** 31) })).sort((a, b) => a.at - b.at);
+  const cases = partOf(mixed, options.part).map(({ one }) => one);
+  tally.planned = cases.length;
+  await stage.run(cases, options.deadline, (result) => {
+    tally.add(result.id, {
+      fired: result.attempts.length > 0 && result.attempts.every((attempt) => attempt.fired !== undefined),
+      problem: problemOf(result),
+      digest: result.digest,
+    });
+  });
   return tally.result();
 }
 

@@ -45,7 +45,7 @@ const configurationOf = (version: string): BundledConfiguration =>
           '[Unit]\nDescription=miniature\nStartLimitIntervalSec=0\n[Service]\nExecStart=/usr/local/bin/mini\nRestart=on-failure\nRestartSec=1\n[Install]\nWantedBy=multi-user.target\n',
       },
     ],
-    checks: [{ command: ['/usr/local/bin/mini', 'ask'], expect: 'every {{every}}', timeout: '5s' }],
+    checks: [{ command: ['/usr/local/bin/mini', 'ask'], expect: 'every {{every}}', timeout: '15s' }],
     version: ['/usr/local/bin/mini', '--version'],
   });
 

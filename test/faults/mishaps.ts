@@ -1,4 +1,5 @@
 import type { Options } from './options.js';
+import { partOf } from './options.js';
 import type { Case, CaseResult, Fault } from './protocol.js';
 import type { Commands, Stage } from './stage.js';
 import type { GroupResult } from './tally.js';
@@ -58,9 +59,10 @@ function problemWith(result: CaseResult, mishap: Mishap): string | undefined {
 async function survive(
   stage: Stage,
   group: string,
-  all: readonly Mishap[],
+  whole: readonly Mishap[],
   options: Options,
 ): Promise<GroupResult> {
+  const all = partOf(whole, options.part);
   const tally = new Tally(
     group,
     'a clean error, the old state back and serving; then the same command ends as the unbroken run',

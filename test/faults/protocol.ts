@@ -8,8 +8,10 @@ export interface Fault {
   readonly inRpm?: boolean;
   /** SIGKILL to everything of the run once the installer is dead, as a power cut would: rpm and builds too. */
   readonly everything?: boolean;
-  /** SIGKILL to everything of the run after so many milliseconds. */
+  /** SIGKILL after so many milliseconds: to the program, or with `everything` to all of the run. */
   readonly killAfterMs?: number;
+  /** The milliseconds of `killAfterMs` begin when this line is printed. */
+  readonly killAfterLine?: string;
   /** Shell before and after this run. */
   readonly before?: string;
   readonly after?: string;
@@ -36,6 +38,8 @@ export interface Attempt {
   readonly fired: string | undefined;
   readonly said: string;
   readonly ms: number;
+  /** When each line was printed that begins a step, in milliseconds. */
+  readonly steps?: readonly (readonly [ms: number, line: string])[];
   /** Against the state from which it started; present where it was asked for. */
   readonly changed?: readonly string[];
   /** The service's answers while it ran, in the order in which they changed; "-" is none. */
@@ -51,4 +55,29 @@ export interface CaseResult {
   /** Against the end of the unbroken run. */
   readonly differs: readonly string[];
   readonly error?: string;
+}
+
+/** What is looked at on a node, besides /etc, /usr, /opt and the rpmdb. */
+export interface Subject {
+  readonly units: readonly string[];
+  /** Names for `rpm -V`, where they are installed. */
+  readonly packages: readonly string[];
+  readonly folders: readonly string[];
+  /** Patterns of paths that differ from one fresh node to the next. */
+  readonly differing: readonly string[];
+  /** The miniature's socket is asked. */
+  readonly answers: boolean;
+  readonly commandMs?: number;
+}
+
+/** A node's state, and its documents without times and run ids. */
+export interface Look {
+  readonly state: readonly (readonly [string, string])[];
+  readonly documents: readonly (readonly [string, string])[];
+}
+
+/** One run of a command with one thing that goes wrong. */
+export interface Strike {
+  readonly command: string;
+  readonly fault: Fault;
 }

@@ -76,6 +76,11 @@ async function makeTools(work: string): Promise<Tools> {
     ...['-shared', '-fPIC', '-O1', '-nostdlib', '-ffreestanding', '-fno-stack-protector', '-Wall', '-Werror'],
     ...['-o', shim, new URL('./shim.c', import.meta.url).pathname],
   ]);
+  return { driver: await makeDriver(folder), shim, node: await node16() };
+}
+
+/** The driver in one file, for the Node of a node. */
+export async function makeDriver(folder: string): Promise<string> {
   const driver = path.join(folder, 'driver.cjs');
   await build({
     entryPoints: [new URL('./driver.ts', import.meta.url).pathname],
@@ -86,7 +91,7 @@ async function makeTools(work: string): Promise<Tools> {
     target: 'node16',
     logLevel: 'error',
   });
-  return { driver, shim, node: await node16() };
+  return driver;
 }
 
 function commandsOf({ old, new: next }: Miniature, key: string): Commands & { first: string } {

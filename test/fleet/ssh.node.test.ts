@@ -169,6 +169,12 @@ describe('a login over SSH', () => {
       try {
         execFileSync('ssh-add', ['-q', path.join(ssh.home, 'plain')], { env: { SSH_AUTH_SOCK: socket } });
         expect(await hostName({ known, identity: 'none', agent: socket, ask: nobody })).toBe('lb1\n');
+        // With IdentitiesOnly, the agent's key is offered when the configuration names it, and only then.
+        const config = 'Host *\n  IdentitiesOnly yes\n';
+        const named = { known, agent: socket, config };
+        expect((await refusal({ ...named, identity: 'none' })).code).toBe('LOGIN_REFUSED');
+        execFileSync('cp', [path.join(ssh.home, 'plain.pub'), path.join(ssh.home, 'in-agent.pub')]);
+        expect(await hostName({ ...named, identity: 'in-agent' })).toBe('lb1\n');
       } finally {
         process.kill(Number(pid));
       }

@@ -31,6 +31,40 @@ describe('a unit', () => {
   });
 });
 
+describe('a unit that has just been started', () => {
+  /** Active since `sinceMs` of this clock. */
+  const started = (sinceMs: number, dies: boolean): ReturnType<typeof rootedHost> => {
+    const host = rootedHost({
+      answer: () => {
+        const uptimeMs = performance.now();
+        host.put('/proc/uptime', `${String(uptimeMs / 1000)} 1.00\n`);
+        const state = dies && host.commands.length > 1 ? 'failed' : 'active';
+        return { stdout: `ActiveState=${state}\nActiveEnterTimestampMonotonic=${String(sinceMs * 1000)}\n` };
+      },
+    });
+    return host;
+  };
+  const check = { ...unit, timeoutMs: 30_000 };
+  const clock = (): number => performance.now();
+
+  it('is asked again when it has been up for long enough, not all the time', async () => {
+    const host = started(performance.now() - 5000, false);
+    expect((await runCheck(host, check, clock, () => false)).problem).toBeUndefined();
+    expect(host.commands).toHaveLength(2);
+  });
+  it('does not hold when it has died by then', async () => {
+    const host = started(performance.now() - 5500, true);
+    const { problem: said } = await runCheck(host, { ...check, timeoutMs: 600 }, clock, () => false);
+    expect(said).toContain('x.service is failed');
+  });
+  it('is not waited for any longer when somebody asks to stop', async () => {
+    const host = started(performance.now(), false);
+    const { problem: said } = await runCheck(host, check, clock, () => host.commands.length > 0);
+    expect(said).toContain('does not stay up');
+    expect(host.commands).toHaveLength(1);
+  });
+});
+
 describe('a port', () => {
   const table = [
     '  sl  local_address rem_address   st tx_queue rx_queue',

@@ -66,6 +66,7 @@ export function someFacts(given: Partial<Facts> = {}): Facts {
     readOnly: [],
     listening: new Set(),
     interfaces: new Map([['eth0', ['10.0.0.11/24']]]),
+    additions: [],
     edited: new Set(),
     present: new Set(),
     selinux: 'none',

@@ -249,6 +249,14 @@ describe('the way through an installation', () => {
     expect(names(host, target.stage)).toEqual(['first.1.abc']);
   });
 
+  it('clears the backups of killed runs of what they had half copied, and of nothing else', async () => {
+    const host = node();
+    const backup = `${target.backup}/killed/usr/local/share/hello`;
+    for (const name of ['text', '.text', '.text.airbundle-new']) host.put(`${backup}/${name}`, 'theirs');
+    await run(host, { dryRun: true });
+    expect(names(host, backup)).toEqual(['.text', 'text']);
+  });
+
   it('does not judge a receipt that it cannot read', async () => {
     const host = node();
     host.put(target.receipt, '{}');

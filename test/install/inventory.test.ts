@@ -309,6 +309,7 @@ describe('an inventory', () => {
       readOnly: [],
       listening: ['*:22'],
       interfaces: { eth0: ['10.0.0.1/24'] },
+      additions: ['/etc/x.d/own.conf'],
       edited: ['/etc/x'],
       selinux: 'none',
     },

@@ -114,6 +114,31 @@ describe('a real rpm', () => {
     expect(await there()).toEqual(['slow-1-1.noarch']);
   });
 
+  describe('that neither prints nor starts anything', () => {
+    /** A stand-in for rpm that does this instead. */
+    const instead = (...words: string[]): Host => ({
+      ...host,
+      runLogged: (argv, log, options) =>
+        host.runLogged(argv[0] === 'rpm' ? ['sh', ...words] : argv, log, options),
+    });
+    const limits = { quietMs: 700 };
+
+    it('and sleeps without being woken is ended: it waits for the locks of one that died', async () => {
+      const { code, hint } = await failure(
+        installPackages(instead('-c', 'exec sleep 600'), [build('a', '1')], runOf({ limits })),
+      );
+      expect(code).toBe('RPM_STUCK');
+      // The folder that rpm itself names: here the one of this test.
+      expect(hint).toContain(`rm -f ${database}/__db.* && rpm --verifydb`);
+    });
+    it.each([
+      ['computes', 'exec perl -e "my \\$end = time + 4; 1 while time < \\$end"'],
+      ['is woken now and then', 'exec perl -e "select(undef, undef, undef, 0.1) for 1 .. 35"'],
+    ])('and %s is left alone', async (_, text) => {
+      await installPackages(instead('-c', text), [build('a', '1')], runOf({ limits }));
+    });
+  });
+
   it('that exits 0 although a %post failed: named, with what is in', async () => {
     const bad = build('bad', '1', '%post -p /bin/sh\nexit 3');
     const { message, details } = await failure(installPackages(host, [bad, build('good', '1')], runOf()));

@@ -140,6 +140,9 @@ async function closedNode(lab: Lab, node: string): Promise<NodeFacts> {
   return facts;
 }
 
+/** The headlines of a plan: the installation shows the whole. */
+const HEADLINE = /^(?:Plan for | *\d+\. | note: | disk: )/;
+
 /** The plan as text, what another way to build changes in it, and the document. */
 async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
   const plan = async (way: string): Promise<string[]> => {
@@ -148,7 +151,7 @@ async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
     const done = await type(lab, NODE, packed, command);
     if (done.exitCode !== 0)
       throw new Error(`the plan ended with exit code ${String(done.exitCode)}\n${done.stderr}`);
-    return done.stdout.split('\n');
+    return done.stdout.split('\n').filter((line) => HEADLINE.test(line));
   };
   const host = await plan('host');
   say(indent(host.join('\n')));
@@ -206,7 +209,7 @@ async function failures(lab: Lab, packed: PackedBundle, next: PackedBundle): Pro
     outcomes.push(outcome);
     const { load, path } = outcome;
     say(
-      `  ${scenario.name}: ${String(load.failedRetried)} of ${String(load.calls)} calls lost, no service for ${(load.noServiceMs / 1000).toFixed(2)} s, VIP on ${path.join(', then ')}`,
+      `  ${scenario.name}: ${String(load.failedRetried)} of ${String(load.retried)} calls lost (${String(load.failedOnce)} of ${String(load.sentOnce)} without sending them again), no service for ${(load.noServiceMs / 1000).toFixed(2)} s, VIP on ${path.join(', then ')}`,
     );
   }
   return outcomes;

@@ -29,7 +29,8 @@ describe('the summary of a load', () => {
     const summary = summaryOf(
       report([failed('once', 1100), failed('once', 1200), failed('retrying', 1300), answered('once', 1400)]),
     );
-    expect([summary.calls, summary.failedOnce, summary.failedRetried]).toEqual([4, 2, 1]);
+    expect([summary.sentOnce, summary.failedOnce]).toEqual([3, 2]);
+    expect([summary.retried, summary.failedRetried]).toEqual([1, 1]);
     expect(summary.errors).toEqual({ 'UNAVAILABLE: gone': 3 });
   });
 
@@ -41,7 +42,7 @@ describe('the summary of a load', () => {
 
   it('lets a new client show that the service is there, while standing ones still wait', () => {
     const summary = summaryOf(report([answered('once', 1100), answered('new', 1500), failed('new', 1600)]));
-    expect([summary.noServiceMs, summary.standingGapMs, summary.calls]).toEqual([500, 900, 1]);
+    expect([summary.noServiceMs, summary.standingGapMs, summary.sentOnce]).toEqual([500, 900, 1]);
   });
 
   it('tells streams that broke from those that broke again', () => {

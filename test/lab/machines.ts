@@ -82,6 +82,8 @@ export interface Lab {
   port(machine: string, state: 'dead' | 'live'): Promise<void>;
   /** The machine's first process, as this host knows it. */
   pidOf(machine: string): Promise<number>;
+  /** Another node in its place, of the same name and address, as new. */
+  renew(node: string): Promise<void>;
   /** Removes everything of this run. */
   down(): Promise<void>;
 }
@@ -275,11 +277,13 @@ const boot = async (
     return found.container;
   };
 
+  const bootNode = async (one: Machine): Promise<void> => {
+    await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
+    await waitForSystemd(one.container);
+  };
+
   await Promise.all([
-    ...servers.map(async (one) => {
-      await docker([...common(one), ...SYSTEMD_FLAGS, nodeTag]);
-      await waitForSystemd(one.container);
-    }),
+    ...servers.map(bootNode),
     ...backends.map(async (one) => {
       const env = withEnv({ BACKEND: one.name, PORT: `${BACKEND_PORT}` });
       await docker([...common(one), '--init', ...env, backendTag]);
@@ -344,6 +348,12 @@ const boot = async (
       await inNetworkOf(containerOf(name), ['ip', 'link', 'set', 'eth0', plug === 'out' ? 'down' : 'up']);
     },
     pidOf: (name) => pidOf(containerOf(name)),
+    renew: async (name) => {
+      const node = nodes.find((one) => one.name === name);
+      if (node === undefined) throw new LabError(`no node ${name} in run ${runId}`, 'only nodes are renewed');
+      await docker(['rm', '-f', '-v', node.container]);
+      await bootNode(node);
+    },
     down: async () => {
       await removeLab(runId);
     },

@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { LabError } from '../errors.js';
 import type { Lab } from '../machines.js';
-import { carry, chain, DESK, MEDIUM } from '../walk/operator.js';
+import { carry, chain, DESK, MEDIUM, type } from '../walk/operator.js';
 import type { PackedBundle } from '../walk/packager.js';
 import { handOver, healthyNode, roles, sh } from './pair.js';
 
@@ -14,7 +15,12 @@ export async function bringUp(lab: Lab, packed: PackedBundle, site: string): Pro
   await Promise.all(
     Object.keys(lab.nodes).map(async (node) => {
       await carry(lab, node, packed, site);
-      await sh(lab, node, `cd ${MEDIUM}/${packed.stem} && ${chain(packed, node)}`);
+      const done = await type(lab, node, packed, chain(packed, node));
+      if (done.exitCode !== 0)
+        throw new LabError(
+          `${node}: the installation ended with exit code ${String(done.exitCode)}`,
+          done.stderr,
+        );
     }),
   );
 }

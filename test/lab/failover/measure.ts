@@ -32,7 +32,6 @@ export async function measure(given: Given, scenario: Scenario): Promise<Outcome
   const client = Object.values(lab.clients)[0];
   if (client === undefined) throw new TypeError('the lab has no client');
   const roles = await prepare(lab, scenario.from);
-  const watch = await watchVip(lab);
   const load = await startLoad(client, {
     target: `${lab.vip}:${String(SERVICE_PORT)}`,
     callsPerSecond: CALLS_PER_SECOND,
@@ -41,12 +40,18 @@ export async function measure(given: Given, scenario: Scenario): Promise<Outcome
     streamPieces: STREAM_PIECES,
     maxSeconds: MAX_SECONDS,
   });
+  const watch = await watchVip(lab);
   const startMs = performance.now();
-  await sleep(BEFORE_MS);
-  await scenario.hurt(given, roles);
-  await sleep(scenario.lastsMs);
-  await scenario.heal?.(given, roles);
-  await sleep(scenario.watchedMs);
+  try {
+    await sleep(BEFORE_MS);
+    await scenario.hurt(given, roles);
+    await sleep(scenario.lastsMs);
+    await scenario.heal?.(given, roles);
+    await sleep(scenario.watchedMs);
+  } catch (error) {
+    await Promise.allSettled([load.stop(), watch.stop()]);
+    throw error;
+  }
   const tookMs = performance.now() - startMs;
   const report = await load.stop();
   const vip = await watch.stop();

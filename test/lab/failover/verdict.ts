@@ -44,7 +44,6 @@ export function table(outcomes: readonly Outcome[]): string[] {
   const rows = [
     [
       'scenario',
-      'calls',
       'failed, sent once',
       'failed, sent again',
       'no service',
@@ -58,9 +57,8 @@ export function table(outcomes: readonly Outcome[]): string[] {
       const { scenario, load, vip, path } = outcome;
       return [
         scenario.name,
-        String(load.calls),
-        String(load.failedOnce),
-        String(load.failedRetried),
+        `${String(load.failedOnce)} of ${String(load.sentOnce)}`,
+        `${String(load.failedRetried)} of ${String(load.retried)}`,
         seconds(load.noServiceMs),
         seconds(load.standingGapMs),
         `${String(load.streams)}, ${String(load.brokenStreams)}, ${String(load.failedStreams)}`,

@@ -43,11 +43,11 @@ export interface LoadReport {
 }
 
 export interface LoadSummary {
-  /** Of standing clients; half of them send a call again. */
-  readonly calls: number;
-  /** Failed calls of the clients that send each call once. */
+  /** Of standing clients that send each call once. */
+  readonly sentOnce: number;
   readonly failedOnce: number;
-  /** Failed calls of the clients that send a call again. */
+  /** Of standing clients that send a call again when the answer is UNAVAILABLE. */
+  readonly retried: number;
   readonly failedRetried: number;
   /** The longest time between two answers to any client: how long there was no service. */
   readonly noServiceMs: number;
@@ -67,8 +67,9 @@ export const summaryOf = (report: LoadReport): LoadSummary => {
   const failed = standing.filter((call) => call.error !== undefined);
   const broken = report.streams.filter((stream) => stream.broken !== undefined);
   return {
-    calls: standing.length,
+    sentOnce: standing.filter((call) => call.client === 'once').length,
     failedOnce: failed.filter((call) => call.client === 'once').length,
+    retried: standing.filter((call) => call.client === 'retrying').length,
     failedRetried: failed.filter((call) => call.client === 'retrying').length,
     noServiceMs: longestGap(report, report.calls),
     standingGapMs: longestGap(report, standing),

@@ -1,0 +1,183 @@
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { node16 } from '../lab/backend-image.js';
+import type { Lab } from '../lab/machines.js';
+import { startLab } from '../lab/machines.js';
+import { callVip, carry, chain, MEDIUM, settled } from '../lab/walk/operator.js';
+import type { PackedBundle } from '../lab/walk/packager.js';
+import { packager } from '../lab/walk/packager.js';
+import { documentDifferences } from './documents.js';
+import type { Options } from './options.js';
+import type { Attempt, Fault, Look, Strike, Subject } from './protocol.js';
+import { differences, digestOf } from './state.js';
+import { makeDriver } from './stage.js';
+import type { GroupResult } from './tally.js';
+import { randomFrom, Tally } from './tally.js';
+
+/*
+ * The demo's installation, broken off: real RPMs, real builds, haproxy and keepalived, and calls through the
+ * VIP at its end. A node is thrown away after each case.
+ */
+
+const HOME = '/opt/faults';
+const NODE = 'lb1';
+const SHORT = 1;
+const LONG = 30;
+const CALLS = 20;
+const COMMAND_MS = 20 * 60_000;
+
+const SUBJECT: Subject = {
+  units: ['haproxy.service', 'keepalived.service'],
+  packages: ['haproxy', 'keepalived'],
+  folders: ['/var/lib/haproxy', '/var/lib/keepalived'],
+  differing: ['^/etc/machine-id$', '^/etc/ssh/ssh_host_'],
+  answers: false,
+  commandMs: COMMAND_MS,
+};
+
+let made: ReturnType<typeof packager> | undefined;
+/** The demo's bundle, packed once. */
+export const realBundle = (): ReturnType<typeof packager> => (made ??= packager({ quiet: true }));
+
+interface Tools {
+  readonly node: string;
+  readonly driver: string;
+  readonly subject: string;
+}
+
+/** A fresh node with the medium and the driver. */
+async function freshNode(lab: Lab, packed: PackedBundle, tools: Tools, isFirst: boolean): Promise<void> {
+  if (!isFirst) await lab.renew(NODE);
+  await carry(lab, NODE, packed);
+  await lab.exec(NODE, ['mkdir', '-p', HOME]);
+  await lab.copyIn(NODE, tools.node, `${HOME}/node`);
+  await lab.copyIn(NODE, tools.driver, `${HOME}/driver.cjs`);
+  await lab.copyIn(NODE, tools.subject, `${HOME}/subject.json`);
+  await lab.exec(NODE, ['chmod', '755', `${HOME}/node`]);
+}
+
+async function driver<T>(lab: Lab, word: string, input = ''): Promise<T> {
+  const done = await lab.exec(NODE, [`${HOME}/node`, `${HOME}/driver.cjs`, word], {
+    input,
+    timeoutMs: COMMAND_MS + 60_000,
+  });
+  if (done.exitCode !== 0)
+    throw new Error(`driver ${word}: exit ${String(done.exitCode)}\n${done.stdout}${done.stderr}`);
+  return JSON.parse(done.stdout) as T;
+}
+
+const strike = (lab: Lab, command: string, fault: Fault): Promise<Attempt> =>
+  driver<Attempt>(lab, 'strike', JSON.stringify({ command, fault } satisfies Strike));
+
+/** What serves: the services, the VIP, the backends, and every call. */
+async function servingProblem(lab: Lab): Promise<string | undefined> {
+  await settled(lab, NODE);
+  const { replies, errors } = await callVip(lab, CALLS);
+  const answered = Object.values(replies).reduce((sum, count) => sum + count, 0);
+  return answered === CALLS
+    ? undefined
+    : `${String(answered)} of ${String(CALLS)} calls were answered: ${JSON.stringify(errors)}`;
+}
+
+interface End {
+  readonly look: Look;
+  readonly digest: string;
+}
+
+async function endOf(lab: Lab): Promise<End> {
+  const look = await driver<Look>(lab, 'look');
+  return { look, digest: digestOf(new Map(look.state)) };
+}
+
+const differing = (wanted: Look, found: Look): string[] => {
+  const paths = differences(new Map(wanted.state), new Map(found.state));
+  return paths.length === 0 ? [] : [...paths, ...documentDifferences(wanted.documents, found.documents)];
+};
+
+interface Kill {
+  /** The step in which it happens, as it is printed; undefined: before the first. */
+  readonly line: string | undefined;
+  readonly afterMs: number;
+  /** rpm, builds and the lock die too, as in a power cut; otherwise the program alone. */
+  readonly power: boolean;
+}
+
+/** Said by step, so that it hits the same work on a machine that is slower or faster by then. */
+function killAt(moment: number, { steps = [] }: Attempt, power: boolean): Kill {
+  const [begunMs, line] = [...steps].reverse().find(([ms]) => ms <= moment) ?? [0, undefined];
+  return { line, afterMs: moment - begunMs, power };
+}
+
+const inWords = ({ line, afterMs, power }: Kill): string =>
+  `${power ? 'everything' : 'the program'} ${String(afterMs)} ms after ${line === undefined ? 'the beginning' : `"${line.slice(4)}"`}`;
+
+export async function realGroup(options: Options): Promise<GroupResult> {
+  const tally = new Tally(
+    "kills at random moments of the demo's installation",
+    'the same command again ends as the unbroken run, and every call through the VIP is answered',
+    options,
+  );
+  tally.planned = options.long ? LONG : SHORT;
+  const work = mkdtempSync(path.join(tmpdir(), 'airbundle-real-'));
+  const bundle = await realBundle();
+  // The same medium for all cases, whoever packs again meanwhile.
+  const packed = { ...bundle, folder: path.join(work, bundle.stem) };
+  cpSync(bundle.folder, packed.folder, { recursive: true });
+  const lab = await startLab({ nodes: [NODE], backends: ['tts1', 'tts2'] });
+  try {
+    const subject = path.join(work, 'subject.json');
+    writeFileSync(subject, JSON.stringify(SUBJECT));
+    const tools = { node: await node16(), driver: await makeDriver(work), subject };
+    const command = `cd ${MEDIUM}/${packed.stem} && ${chain(packed, NODE)}`;
+
+    await freshNode(lab, packed, tools, true);
+    const whole = await strike(lab, command, {});
+    if (whole.exit !== 0) throw new Error(`the unbroken run: exit ${String(whole.exit)}\n${whole.said}`);
+    const broken = await servingProblem(lab);
+    if (broken !== undefined) throw new Error(`the unbroken run: ${broken}`);
+    const wanted = await endOf(lab);
+    tally.note = `the unbroken run took ${(whole.ms / 1000).toFixed(0)} s; its state ${wanted.digest.slice(0, 16)}`;
+
+    const below = randomFrom(options.seed + 8);
+    for (let round = 0; round < tally.planned; round += 1) {
+      // A group without a case has shown nothing.
+      if (round > 0 && performance.now() > options.deadline) break;
+      const kill = killAt(500 + below(whole.ms - 500), whole, below(2) === 0);
+      await freshNode(lab, packed, tools, false);
+      tally.add(inWords(kill), await killed(lab, command, kill, wanted.look));
+    }
+    return tally.result();
+  } finally {
+    await lab.down();
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+async function killed(
+  lab: Lab,
+  command: string,
+  { line, afterMs, power }: Kill,
+  wanted: Look,
+): Promise<{ fired: boolean; problem: string | undefined; digest?: string }> {
+  const first = await strike(lab, command, {
+    killAfterMs: afterMs,
+    everything: power,
+    ...(line === undefined ? {} : { killAfterLine: line }),
+  });
+  const fired = first.fired !== undefined;
+  const again = await strike(lab, command, {});
+  if (again.exit !== 0)
+    return {
+      fired,
+      problem: `the same command again: exit ${String(again.exit)}\n${again.said.slice(-800)}`,
+    };
+  const problem = await servingProblem(lab).catch((error: unknown) => String(error));
+  const { look, digest } = await endOf(lab);
+  const found = differing(wanted, look);
+  return {
+    fired,
+    digest,
+    problem: problem ?? (found.length === 0 ? undefined : `differs: ${found.slice(0, 12).join('; ')}`),
+  };
+}

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { caseOf, parseBroken } from '../faults/broken.js';
+import { documentDifferences } from '../faults/documents.js';
+import { parsePart, partOf } from '../faults/options.js';
+
+const commands = { fresh: 'install', old: 'upgrade' };
+
+describe('a case of the fault campaign', () => {
+  it('is named in the words that bring it back', () => {
+    const text = 'fresh,kill:173:power,torn:67';
+    const { id, command, faults } = caseOf(parseBroken(text), commands);
+    expect([id, command]).toEqual([text, 'install']);
+    expect(faults).toEqual([
+      { shim: { FAULT_AT: '173', FAULT_KIND: 'kill' }, everything: true },
+      { shim: { FAULT_AT: '67', FAULT_KIND: 'torn' }, everything: false },
+    ]);
+    expect(caseOf(parseBroken('old,moment:90'), commands).faults).toEqual([
+      { killAfterMs: 90, everything: true },
+    ]);
+  });
+
+  it.each(['', 'fresh', 'new,kill:1', 'fresh,kill:0', 'fresh,kill:1:slow', 'fresh,moment:5:power'])(
+    'is not %j',
+    (text) => {
+      expect(() => parseBroken(text)).toThrow(/is no case|is none of/);
+    },
+  );
+
+  it('is in one part, and in no other', () => {
+    const all = Array.from({ length: 10 }, (_, index) => index);
+    const parts = ['1/3', '2/3', '3/3'].map((text) => partOf(all, parsePart(text)));
+    expect(parts.flat().sort((one, other) => one - other)).toEqual(all);
+    for (const text of ['0/3', '4/3', '3', 'a/b']) expect(() => parsePart(text)).toThrow('is no part');
+  });
+});
+
+describe('two documents', () => {
+  const differences = (before: unknown, after: unknown): string[] =>
+    documentDifferences([['d.json', JSON.stringify(before)]], [['d.json', JSON.stringify(after)]]);
+
+  it('that are the same differ nowhere', () => {
+    expect(differences({ a: [1, { b: null }] }, { a: [1, { b: null }] })).toEqual([]);
+  });
+  it('are told apart by the path inside and both values', () => {
+    const before = { accounts: [{ name: 'mini' }], run: 'RUN' };
+    expect(differences(before, { accounts: [{ name: 'mini' }, { name: 'mini' }], run: 'RUN' })).toContain(
+      'in d.json: accounts[1]: nothing → {"name":"mini"}',
+    );
+    expect(differences({ a: { b: 'x' } }, { a: { b: 'y' } })).toEqual(['in d.json: a.b: "x" → "y"']);
+  });
+  it('with the same members in another order are not the same', () => {
+    expect(differences({ a: 1, b: 2 }, { b: 2, a: 1 })).toEqual([
+      'in d.json: the whole: its members are others',
+    ]);
+  });
+});
