@@ -18,7 +18,7 @@ const PROGRAMS = '/opt/programs';
 export const PORT = 50051;
 
 /** Debian's haproxy and keepalived with the libraries that the nodes lack. */
-export async function carryPrograms({ lab, nodes, sh }: Fleet): Promise<void> {
+export async function carryPrograms({ lab, nodes, ...fleet }: Fleet): Promise<void> {
   const work = mkdtempSync(path.join(LAB, 'programs-'));
   try {
     const image = await programsImage();
@@ -31,7 +31,7 @@ export async function carryPrograms({ lab, nodes, sh }: Fleet): Promise<void> {
     for (const node of nodes) {
       await lab.copyIn(node, work, PROGRAMS);
       // What a node has of its own stays as it is.
-      await sh(
+      await fleet.sh(
         node,
         `cd ${PROGRAMS}/lib && for lib in *; do ldconfig -p | grep -qF "$lib" || cp "$lib" /usr/lib/x86_64-linux-gnu/; done; ldconfig; chmod -R a+rX ${PROGRAMS}`,
       );

@@ -1,5 +1,5 @@
 import { createServer as createHttp2 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ServiceTarget } from '../../src/fleet/cluster.js';
@@ -26,7 +26,7 @@ function byHand() {
   });
   return {
     watcher,
-    async pass(forMs: number, there: boolean) {
+    pass: async (forMs: number, there: boolean): Promise<void> => {
       for (let at = 0; at < forMs; at += 100) {
         ms += 100;
         isThere = there;
@@ -71,18 +71,18 @@ describe('watching a service from outside', () => {
 });
 
 describe('one attempt', () => {
-  const open: { close(): unknown }[] = [];
+  const open: Server[] = [];
   afterEach(() => {
     for (const server of open.splice(0)) server.close();
   });
-  const listening = async (server: ReturnType<typeof createServer>): Promise<number> => {
+  const listening = async (server: Server): Promise<number> => {
     open.push(server);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return (server.address() as AddressInfo).port;
   };
 
   it('takes HTTP/2 settings for an answer of a gRPC service', async () => {
-    const port = await listening(createHttp2() as unknown as ReturnType<typeof createServer>);
+    const port = await listening(createHttp2());
     expect(await answers(target('grpc', port), 2000)).toBe(true);
   });
 
@@ -94,7 +94,7 @@ describe('one attempt', () => {
 
   it('says no where nothing listens', async () => {
     const port = await listening(createServer());
-    await new Promise((resolve) => (open.pop() as ReturnType<typeof createServer>).close(resolve));
+    await new Promise((resolve) => open.pop()?.close(resolve));
     expect(await answers(target('grpc', port), 2000)).toBe(false);
     expect(await answers(target('http', port), 2000)).toBe(false);
   });
