@@ -193,10 +193,25 @@ describe('the walk from a manifest to answered gRPC calls', () => {
     expect(await reloads()).not.toBe(reloadsBefore);
   });
 
-  it('puts everything back when haproxy refuses the new configuration', async () => {
-    const config = await out('sha256sum /etc/haproxy/haproxy.cfg');
+  it('refuses a site whose certificate is not on the node, before anything changes', async () => {
     await sh(
       `sed 's/^    protocol: grpc$/    protocol: grpc\\n    tls: { certificate: \\/root\\/no-such.pem }/' ${DESK}/site.yaml > ${DESK}/bad.yaml`,
+    );
+    const refused = await type(
+      lab,
+      NODE,
+      packed,
+      `bundle install . --site ${DESK}/bad.yaml --node ${NODE} -y`,
+    );
+    expect([refused.exitCode, refused.stderr]).toEqual([5, expect.stringContaining('PLAN_REFUSED')]);
+    expect(refused.stderr).toContain('certificate of tts is not there: put it at /root/no-such.pem');
+  });
+
+  it('puts everything back when haproxy refuses the new configuration', async () => {
+    const config = await out('sha256sum /etc/haproxy/haproxy.cfg');
+    await sh('echo nothing >/root/no-certificate.pem');
+    await sh(
+      `sed 's/^    protocol: grpc$/    protocol: grpc\\n    tls: { certificate: \\/root\\/no-certificate.pem }/' ${DESK}/site.yaml > ${DESK}/bad.yaml`,
     );
     const failed = await type(
       lab,
@@ -206,7 +221,7 @@ describe('the walk from a manifest to answered gRPC calls', () => {
     );
     expect(failed.exitCode).toBe(6);
     expect(failed.stderr).toContain('CONFIGURATION_REFUSED');
-    expect(failed.stderr).toContain('no-such.pem');
+    expect(failed.stderr).toContain('no-certificate.pem');
     expect(await out('sha256sum /etc/haproxy/haproxy.cfg')).toBe(config);
     expect((await statusOf(lab, NODE)).problems).toEqual([]);
     expect((await callVip(lab, 4)).errors).toEqual({});
