@@ -48,7 +48,7 @@ export async function deployRelease(given: DeployGiven): Promise<RolloutReport> 
       {
         verb: 'install',
         title: release.title,
-        goal: release.goal,
+        goal: goalOf(release, prepared),
         done,
         run: (agent, onLine) => {
           const uploaded = uploads.get(agent.name);
@@ -60,6 +60,12 @@ export async function deployRelease(given: DeployGiven): Promise<RolloutReport> 
     ),
   );
   return reportOf({ site: cluster.site, title: release.title, before, rolled, watched, notes });
+}
+
+/** Nodes keep no site of a bundle in which nothing is configured. */
+function goalOf({ goal }: DeployGiven['release'], { plans }: Prepared): DeployGiven['release']['goal'] {
+  const readsSite = [...plans.values()].some(({ siteDigest }) => siteDigest !== null);
+  return { ...goal, siteDigest: readsSite ? goal.siteDigest : null };
 }
 
 /** @returns the result of the work, and how the services answered meanwhile */
