@@ -12,6 +12,8 @@ import { packer } from './install-lab.js';
 /** The operator's folder on the jump host. */
 export const DESK = '/root/desk';
 export const JUMP = 'jump';
+/** A busy machine may need minutes for what takes seconds: a limit, no measure. */
+const DEPLOY_MS = 600_000;
 
 export interface Fleet {
   readonly lab: Lab;
@@ -97,7 +99,11 @@ export async function fleet(nodes: readonly string[], more: FleetOptions = {}): 
       return `${DESK}/${bundle.stem}`;
     },
     deploy: (folder, extra = '') =>
-      sh(JUMP, `cd ${DESK} && airbundle deploy '${folder}' --site site.yaml -y ${extra} </dev/null`),
+      sh(
+        JUMP,
+        `cd ${DESK} && airbundle deploy '${folder}' --site site.yaml -y ${extra} </dev/null`,
+        DEPLOY_MS,
+      ),
     async down() {
       await lab.down();
       pack.remove();

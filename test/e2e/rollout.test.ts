@@ -115,6 +115,7 @@ describe('a rollout over SSH to a pair with a VIP', () => {
     const done = await site.sh(
       JUMP,
       `cd ${DESK} && airbundle deploy --rollback --site site.yaml -y -o json </dev/null`,
+      600_000,
     );
     expect(done.exitCode, done.stderr).toBe(0);
     const report = reportOf(done.stdout);
