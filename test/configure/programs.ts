@@ -22,6 +22,12 @@ export interface Programs {
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
+const CARRIED = {
+  golden: '/golden',
+  'place-golden.sh': '/place-golden.sh',
+  '../../src/configure/check-haproxy.sh': '/check-haproxy.sh',
+};
+
 /** Programs of one's own, built for Debian 11, instead of its packages. */
 const OWN = { haproxy: 'AIRBUNDLE_TEST_HAPROXY', keepalived: 'AIRBUNDLE_TEST_KEEPALIVED' } as const;
 
@@ -33,7 +39,7 @@ const ownPrograms = (): string[] =>
 
 /** @throws LabError when there is no container engine */
 export const startPrograms = async (): Promise<Programs> => {
-  const image = await programsImage();
+  const [image, node] = [await programsImage(), await node16()];
   const container = `airbundle-lab-programs-${randomBytes(4).toString('hex')}`;
   await docker([
     ...['run', '--detach', '--init', '--name', container, '--network', 'none'],
@@ -42,10 +48,16 @@ export const startPrograms = async (): Promise<Programs> => {
     ...['--sysctl', 'net.ipv4.ip_nonlocal_bind=1', ...ownPrograms()],
     ...[image, 'sleep', 'infinity'],
   ]);
-  await docker(['cp', here('golden'), `${container}:/golden`]);
-  await docker(['cp', here('place-golden.sh'), `${container}:/place-golden.sh`]);
-  await docker(['cp', here('../../src/configure/check-haproxy.sh'), `${container}:/check-haproxy.sh`]);
-  await docker(['cp', await node16(), `${container}:/usr/local/bin/node`]);
+  const down = async (): Promise<void> => {
+    await docker(['rm', '-f', '-v', container]);
+  };
+  try {
+    for (const [from, to] of Object.entries(CARRIED)) await docker(['cp', here(from), `${container}:${to}`]);
+    await docker(['cp', node, `${container}:/usr/local/bin/node`]);
+  } catch (error) {
+    await down();
+    throw error;
+  }
   const exec = (...argv: readonly string[]): readonly string[] => ['docker', 'exec', container, ...argv];
   return {
     run: (argv) => attempt(exec(...argv), { timeoutMs: 60_000 }),
@@ -61,8 +73,6 @@ export const startPrograms = async (): Promise<Programs> => {
     place: async (folder) => {
       await run(exec('sh', '/place-golden.sh', `/golden/${folder}`));
     },
-    down: async () => {
-      await docker(['rm', '-f', '-v', container]);
-    },
+    down,
   };
 };

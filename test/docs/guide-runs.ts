@@ -462,7 +462,8 @@ export const NODE_RUNS: readonly GuideRun[] = [
 export const NOT_RUN: readonly NotRun[] = [
   {
     page: README,
-    first: 'npm run demo     # the main job, in a lab of containers: create, carry in, install, call',
+    first:
+      'npm run demo     # the main job, in a lab of containers: create, carry in, install, call, break things',
     reason: 'it is what runs the tests; the demo has the same parts as test/e2e/walk.test.ts',
     named: '`npm run demo` and `npm test`',
   },

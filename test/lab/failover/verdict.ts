@@ -5,16 +5,16 @@ import type { Outcome } from './measure.js';
  * that this machine let a process wait, which is measured beside.
  */
 export function missed({ scenario, load, vip, path, stalledMs }: Outcome): string[] {
-  const { gapMs, holders, twoHoldersMs = 0 } = scenario.goal;
+  const { gapMs, losesNothing, holders, twoHoldersMs = 0 } = scenario.goal;
   const limit = (ms: number): string => `${String(ms)} ms and ${String(stalledMs)} ms of a busy machine`;
   return [
     ...(load.noServiceMs > gapMs + stalledMs
       ? [`no service for ${String(load.noServiceMs)} ms; allowed: ${limit(gapMs)}`]
       : []),
-    ...(load.failedRetried > 0
+    ...(losesNothing && load.failedRetried > 0
       ? [`${String(load.failedRetried)} calls failed although they were sent again`]
       : []),
-    ...(load.failedStreams > 0 && holders !== 'returns'
+    ...(losesNothing && load.failedStreams > 0
       ? [`${String(load.failedStreams)} streams broke again after their restart`]
       : []),
     ...(vip.twoHoldersMs > twoHoldersMs + stalledMs
