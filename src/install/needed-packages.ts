@@ -45,7 +45,8 @@ export function neededPackages(request: NeededRequest): NeededPackages {
   if (builds && way === 'host') return { wanted: contents.rpms, leftOut: [] };
   const run = namesForRun(contents.components);
   const build = namesForBuildOnly(contents.components);
-  const absent = new Set(receipt?.rpms.absent.map(nameOf));
+  // A killed run may have erased some of those that its receipt calls pending.
+  const absent = new Set([...(receipt?.rpms.absent ?? []), ...(receipt?.rpms.pending ?? [])].map(nameOf));
   const isNeeded = ({ path, nevra }: BundledRpm): boolean => {
     if (run.has(nevra.name) || unfinished.has(formatNevra(nevra))) return true;
     if (runPackages !== undefined) return runPackages.has(path);

@@ -167,6 +167,18 @@ describe('when nothing is built', () => {
     ]);
   });
 
+  it('what a killed run was to erase is not installed again, also where it is only what another one requires', () => {
+    const { wanted } = neededPackages({
+      contents,
+      way: 'host',
+      builds: false,
+      runPackages: undefined,
+      receipt: rpms({ pending: [CPP, GCC] }),
+      unfinished: new Set(),
+    });
+    expect(names(wanted)).toEqual([PCRE, GLIBC]);
+  });
+
   it('goes on with erasing where a killed run stopped, also to write down what is gone by now', () => {
     const candidates = eraseCandidates({
       contents,
