@@ -284,16 +284,15 @@ const someSite = fc.array(someService, { minLength: 1, maxLength: 4 }).map((serv
 
 describe('whatever a site says', () => {
   it('gRPC is HTTP/2 on every bind and server line, and nothing else is', () => {
-    let services = 0;
     fc.assert(
       fc.property(someSite, (written) => {
         const parsed = SiteSchema.safeParse(written);
-        if (!parsed.success) return;
+        // What is refused is drawn again: each run has at least one service.
+        fc.pre(parsed.success);
         const config = contentOf(configured(parsed.data), '/etc/haproxy/haproxy.cfg');
         for (const { name, protocol, check } of parsed.data.services) {
           const section = config.split('\nlisten ').find((text) => text.startsWith(`${name}\n`)) ?? '';
           const lines = section.split('\n').filter((line) => /^ {4}(?:bind|server) /.test(line));
-          services += 1;
           expect(lines.length).toBeGreaterThan(1);
           for (const line of lines) expect(line.includes(' proto h2'), line).toBe(protocol === 'grpc');
           // A plain check of such a server is always down.
@@ -301,9 +300,8 @@ describe('whatever a site says', () => {
             expect(section).toMatch(/option httpchk\n|tcp-check connect\n/);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     );
-    expect(services).toBeGreaterThan(100);
   });
 });
 
