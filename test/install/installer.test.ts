@@ -49,7 +49,7 @@ describe('installer.cjs on Node 16.20.2', () => {
       expect([command, help.exit, help.out]).toEqual([
         command,
         0,
-        expect.stringContaining('Example:\n  airbundle '),
+        expect.stringMatching(/Examples?:\n {2}airbundle /),
       ]);
     }
   });
