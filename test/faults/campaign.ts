@@ -47,7 +47,12 @@ const IN_PROCESS: Readonly<Record<string, (options: Options) => Promise<GroupRes
 /** These have nodes of their own. */
 const ON_ITS_OWN: Readonly<Record<string, (options: Options) => Promise<GroupResult>>> = { real: realGroup };
 
-export const GROUPS: readonly string[] = [ON_NODE, IN_PROCESS, ON_ITS_OWN].flatMap((all) => Object.keys(all));
+const namesOf = (...groups: readonly Readonly<Record<string, unknown>>[]): string[] =>
+  groups.flatMap((all) => Object.keys(all));
+
+export const GROUPS: readonly string[] = namesOf(ON_NODE, IN_PROCESS, ON_ITS_OWN);
+/** A case of the others takes minutes. */
+export const SHORT_GROUPS: readonly string[] = namesOf(ON_NODE, IN_PROCESS);
 
 export interface Campaign {
   readonly long: boolean;

@@ -1,14 +1,14 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { seedFor } from '../support/seed.js';
-import { campaign, GROUPS } from './campaign.js';
+import { campaign, SHORT_GROUPS } from './campaign.js';
 import type { GroupResult } from './tally.js';
 import { lastLine, renderTable } from './tally.js';
 
 /*
- * The short form of the campaign: every group, as many of its cases as this time allows, in an order that
+ * The short form of the campaign: every group but the demo's installation, as many of its cases as this time allows, in an order that
  * is another one each run. All of it: npm run faults -- --long
  */
-const BUDGET_MS = 110_000;
+const BUDGET_MS = 140_000;
 const NODES = 4;
 
 describe('an installation that is broken on purpose', () => {
@@ -20,7 +20,7 @@ describe('an installation that is broken on purpose', () => {
     await campaign({
       long: false,
       seed,
-      groups: GROUPS,
+      groups: SHORT_GROUPS,
       nodes: NODES,
       budgetMs: BUDGET_MS,
       onGroup: (result) => results.set(result.name ?? '', result),
@@ -28,7 +28,7 @@ describe('an installation that is broken on purpose', () => {
     process.stdout.write(`${renderTable([...results.values()])}\n${lastLine([...results.values()])}\n`);
   });
 
-  it.each(GROUPS)('converges: %s', (name) => {
+  it.each(SHORT_GROUPS)('converges: %s', (name) => {
     const result = results.get(name);
     expect(result?.failures, `seed ${String(seed)}`).toEqual([]);
     // A group in which nothing was broken has shown nothing.

@@ -12,7 +12,7 @@
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { parseBroken } from './broken.js';
-import { again, campaign, GROUPS } from './campaign.js';
+import { again, campaign, GROUPS, SHORT_GROUPS } from './campaign.js';
 import { parsePart } from './options.js';
 import type { Ended, GroupResult } from './tally.js';
 import { lastLine, renderTable } from './tally.js';
@@ -33,7 +33,7 @@ const say = (text: string): void => {
   (values.json ? process.stderr : process.stdout).write(`${text}\n`);
 };
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
-const groups = values.only?.split(',') ?? GROUPS;
+const groups = values.only?.split(',') ?? (values.long ? GROUPS : SHORT_GROUPS);
 const unknown = groups.filter((name) => !GROUPS.includes(name));
 if (unknown.length > 0) {
   throw new Error(`no group is called ${unknown.join(', ')}; there are: ${GROUPS.join(', ')}`);

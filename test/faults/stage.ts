@@ -16,6 +16,8 @@ const HOME = '/opt/faults';
 /** A batch is one `docker exec`: small, so that nodes share the work and a time limit is kept. */
 const BATCH = 3;
 const BATCH_MS = 30 * 60_000;
+/** Cases after the time is over, until one has fired. */
+const MOST_LATE = 8;
 
 /** Commands that are broken off, by the state from which they start. */
 export interface Commands {
@@ -135,16 +137,25 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
     sh,
     async run(cases, deadline, onResult) {
       const waiting = [...cases];
-      // On a busy machine the time may be over before it began: a group without a case has shown nothing.
-      let begun = false;
+      // On a busy machine the time may be over before it began: a group in which nothing was broken has shown nothing.
+      let hasFired = false;
+      let late = 0;
+      const goesOn = (node: string): boolean => {
+        if (waiting.length === 0) return false;
+        if (performance.now() < deadline) return true;
+        if (node !== nodes[0] || hasFired) return false;
+        late += 1;
+        return late <= MOST_LATE;
+      };
       const work = async (node: string): Promise<void> => {
-        while (waiting.length > 0 && (!begun || performance.now() < deadline)) {
-          const late = performance.now() >= deadline;
-          begun = true;
-          const share = Math.min(BATCH, Math.ceil(waiting.length / nodes.length));
-          const mine = waiting.splice(0, late ? 1 : Math.max(1, share));
+        while (goesOn(node)) {
+          const share =
+            performance.now() < deadline ? Math.min(BATCH, Math.ceil(waiting.length / nodes.length)) : 1;
+          const mine = waiting.splice(0, Math.max(1, share));
           for (const [index, result] of (await batch(node, mine)).entries()) {
             const given = mine[index];
+            hasFired ||=
+              result.attempts.length > 0 && result.attempts.every((one) => one.fired !== undefined);
             if (given !== undefined) onResult(result, given);
           }
         }
