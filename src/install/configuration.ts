@@ -1,9 +1,9 @@
-import { dirname, basename, join } from 'node:path';
 import type { ConfiguredFile, Refresh, Validation } from '../configure/types.js';
 import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Argv } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
+import { candidateName } from '../host/temporary.js';
 import type { Reporter } from '../report.js';
 import type { PlanStep } from './plan.js';
 import { placedText } from './placed.js';
@@ -69,7 +69,7 @@ export async function refreshAgain(
 async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter): Promise<void> {
   const ids = await accountIds(host, file.owner, file.group);
   if (file.validate !== undefined) {
-    const candidate = candidateFor(file.path);
+    const candidate = candidateName(file.path);
     await host.writeDurable(candidate, file.content, { mode: 0o600 });
     try {
       const problem = await validate(host, file.path, file.validate, candidate);
@@ -87,11 +87,6 @@ async function writeTested(host: Host, file: ConfiguredFile, reporter: Reporter)
     }
   }
   await host.writeDurable(file.path, file.content, { mode: file.mode, ...ids });
-}
-
-/** Where a file is tested: beside its place, so that what it names relatively is found. */
-export function candidateFor(path: string): string {
-  return join(dirname(path), `.${basename(path)}.airbundle-test`);
 }
 
 interface ValidationProblem {

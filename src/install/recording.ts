@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { Host } from '../host/host.js';
 import type { RunResult } from '../host/process.js';
+import { isCandidate, isTemporary } from '../host/temporary.js';
 import { Sha256 } from '../model/grammar.js';
 import { target } from '../model/layout.js';
 import type { PathState, RecordedCommand } from '../model/run-receipt.js';
@@ -90,12 +91,13 @@ export async function pathState(host: Host, path: string): Promise<PathState | n
     : { sha256: Sha256.parse(sha256), mode: mode.toString(8).padStart(4, '0'), uid, gid };
 }
 
-/** What the program keeps for itself, and what a file is called while it is tested. */
+/** What the program keeps for itself, and what a file is called while it is written or tested. */
 function isOwnPlace(path: string): boolean {
   return (
     [target.state, target.log].some((folder) => path === folder || path.startsWith(`${folder}/`)) ||
     path === target.lock ||
-    basename(path).endsWith('.airbundle-test')
+    isCandidate(basename(path)) ||
+    isTemporary(basename(path))
   );
 }
 

@@ -15,7 +15,7 @@ import { systemError } from './system-error.js';
 import type { Undo } from './undo-merge.js';
 import type { FilePlan, UndoPlan } from './undo-plan.js';
 import { isOwnPath } from './undo-plan.js';
-import { byHand, putBack } from './undo.js';
+import { byHand, dropHalfWritten, putBack } from './undo.js';
 
 export interface TakeBackRequest {
   readonly undo: Undo;
@@ -230,6 +230,7 @@ async function filesBack(host: Host, files: readonly FilePlan[], kept: KeptAside
   for (const { undo, action, byHand: changed } of files) {
     const { before, edited } = undo;
     try {
+      await dropHalfWritten(host, before.path);
       for (const { run, backup } of edited) await kept.keepCopy(before.path, backup, run);
       if (action !== 'put-back' && action !== 'remove') continue;
       if (changed) await kept.keep(before.path);

@@ -2,12 +2,13 @@ import { basename, join } from 'node:path';
 import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Argv } from '../host/process.js';
+import { candidateName } from '../host/temporary.js';
 import { target } from '../model/layout.js';
 import type { RunReceipt } from '../model/run-receipt.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
 import { digestOf } from '../review/receipt-chain.js';
-import { candidateFor, validate } from './configuration.js';
+import { validate } from './configuration.js';
 import type { Audit } from './audit.js';
 import type { Journal } from './journal.js';
 import { openJournal } from './journal.js';
@@ -162,7 +163,7 @@ async function requireValid(
     const backup = putBack.get(rule.path)?.undo.before.backup;
     if (backup === undefined || backup === null) continue;
     const argv = await withOldProgram(host, rule.argv, putBack, stage);
-    const candidate = candidateFor(rule.path);
+    const candidate = candidateName(rule.path);
     await host.copyDurable(backup, candidate, { mode: 0o600 });
     try {
       const problem = await validate(host, rule.path, { ...rule, argv }, candidate);

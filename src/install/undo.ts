@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { stepError } from '../errors.js';
 import type { Host, WriteOptions } from '../host/host.js';
+import { leftoversBeside } from '../host/temporary.js';
 import { target } from '../model/layout.js';
 import type { Displaced, Journal, Placed } from './journal.js';
 import type { Unsettled } from './unsettled.js';
@@ -79,6 +80,7 @@ export function trackChanges(
       const problems: string[] = [];
       for (const entry of [...kept.values()].reverse()) {
         try {
+          await dropHalfWritten(host, entry.path);
           await putBack(host, entry);
           paths.push(entry.path);
         } catch (error) {
@@ -120,6 +122,15 @@ async function keptFrom(host: Host, path: string, backup: string): Promise<Omit<
   await host.ensureDirectory(dirname(backup));
   const sha256 = await host.copyDurable(path, backup, { mode: 0o600 });
   return { ...entry, backup, sha256 };
+}
+
+/**
+ * What a killed run had begun to write or to test beside a path that it announced. The same command writes over
+ * it and removes it; a run that goes back instead would leave it there.
+ */
+export async function dropHalfWritten(host: Host, path: string): Promise<void> {
+  for (const left of leftoversBeside(path))
+    if ((await host.lstat(left))?.kind === 'file') await host.remove(left);
 }
 
 export async function putBack(host: Host, entry: Omit<Displaced, 'after'>): Promise<void> {

@@ -98,6 +98,28 @@ describe('taking back', () => {
     ]);
   });
 
+  it('removes what a killed run had begun to write or to test beside its files, and nothing of others', async () => {
+    const host = rootedHost();
+    host.put('/etc/a.conf', 'original', 0o640);
+    const killed = trackChanges(host, openJournal(host, 'r1'), 'r1');
+    await killed.ensureDirectory('/etc/new');
+    for (const at of ['/etc/a.conf', '/etc/new/b.conf']) await killed.keep(at, placedText('new'));
+    const left = [
+      '/etc/.a.conf.airbundle-test',
+      '/etc/new/.b.conf.airbundle-new',
+      '/etc/new/..b.conf.airbundle-test.airbundle-new',
+    ];
+    for (const at of left) host.put(at, 'half', 0o600);
+    host.put('/etc/.c.conf.airbundle-test', "somebody's", 0o600);
+    const changes = trackChanges(host, openJournal(host, 'r2'), 'r2', await readUnsettled(host, null));
+    expect((await changes.restore()).problems).toEqual([]);
+    expect([...left, '/etc/new', '/etc/.c.conf.airbundle-test'].map((at) => there(host, at))).toEqual([
+      ...left.map(() => false),
+      false,
+      true,
+    ]);
+  });
+
   it('goes back to before a killed run, too', async () => {
     const host = rootedHost();
     host.put('/etc/a', 'original', 0o640);
