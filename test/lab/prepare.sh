@@ -16,7 +16,7 @@ need_root() { # what for
   [ "$(id -u)" = 0 ] || fail "root is needed to $1" 'run this again with sudo'
 }
 
-# What the lab calls on this host, and the Debian package that brings it. The rest lives in images.
+# What the lab and the tests call on this host, and the Debian package that brings it. The rest lives in images.
 # A docker command alone is no engine: dockerd is what counts.
 missing_packages() {
   while read -r program package; do
@@ -25,12 +25,17 @@ missing_packages() {
 ansible-playbook ansible-core
 dockerd docker.io
 debootstrap debootstrap
+fuse-overlayfs fuse-overlayfs
 gcc gcc
 git git
 gpg gnupg
+newuidmap uidmap
 openssl openssl
+podman podman
 rpmbuild rpm
+runc runc
 shellcheck shellcheck
+slirp4netns slirp4netns
 ssh openssh-client
 ssh-keygen openssh-client
 tar tar
