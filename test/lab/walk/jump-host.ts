@@ -16,7 +16,7 @@ const LIMIT_MS = 30 * 60_000;
  * What administrators have done before an operator comes: sshd on the nodes with a host key of their own, a login that
  * may use sudo, a key for it, and the nodes' host keys known on the jump host.
  */
-export async function openSsh(lab: Lab): Promise<void> {
+async function openSsh(lab: Lab): Promise<void> {
   const nodes = Object.values(lab.nodes);
   const publicKey = await must(
     lab,
