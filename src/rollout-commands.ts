@@ -5,7 +5,7 @@ import { commonOptions, reporterFor } from './commandline.js';
 import type { FleetEntry, SiteNode, SshOptions } from './deploy-commands.js';
 import { chosenNodes, collect, login, sshOptions, wholeNumber } from './deploy-commands.js';
 import { describeError, EXIT, usageError } from './errors.js';
-import type { NodeAgent } from './fleet/agent.js';
+import type { NodeAgent, UploadResult } from './fleet/agent.js';
 import { awayAgent } from './fleet/away.js';
 import { realClock } from './fleet/clock.js';
 import type { Cluster } from './fleet/cluster.js';
@@ -31,7 +31,7 @@ import type { Site } from './model/site.js';
 import { absolute, agreedTo, newRunId, stopOnSignals, wasInterrupted } from './node-command.js';
 import { buildChoice, installAllowances } from './plan-commands.js';
 import type { Reporter } from './report.js';
-import { inStep, printable } from './report.js';
+import { formatBytes, inStep, printable } from './report.js';
 
 interface DeployOptions extends CommonOptions, SshOptions {
   readonly site: string;
@@ -169,10 +169,15 @@ async function deployTo(
         },
         parallel: options.parallel,
         upload: (agent) =>
-          inStep(reporter, `upload ${agent.name}`, `${agent.name}: upload`, (step) =>
-            agent.upload(({ doneBytes, totalBytes }) => {
-              step.progress({ done: doneBytes, total: totalBytes, unit: 'bytes' });
-            }),
+          inStep(
+            reporter,
+            `upload ${agent.name}`,
+            `${agent.name}: upload`,
+            (step) =>
+              agent.upload(({ doneBytes, totalBytes }) => {
+                step.progress({ done: doneBytes, total: totalBytes, unit: 'bytes' });
+              }),
+            uploadInWords,
           ),
         planArgv: (agent, uploaded) => argvOn(agent, 'plan', uploaded),
         install: async (agent, uploaded, onLine) =>
@@ -214,6 +219,13 @@ function rolloutGiven(cluster: Cluster, options: DeployOptions): RolloutGiven {
           })
       : undefined,
   };
+}
+
+/** Of what is there already each byte was proved by its hash. */
+function uploadInWords({ sentBytes, keptBytes }: UploadResult): string {
+  if (sentBytes === 0) return 'was there already';
+  const there = keptBytes === 0 ? '' : `, ${formatBytes(keptBytes)} were there already`;
+  return `${formatBytes(sentBytes)} sent${there}`;
 }
 
 /** What the node's own installer takes besides, one word each. */

@@ -32,7 +32,7 @@ export interface DeployGiven extends RolloutGiven, PreflightGiven {
 export async function deployRelease(given: DeployGiven): Promise<RolloutReport> {
   const { cluster, release } = given;
   const prepared = await preflight(cluster, given);
-  const { views: before, notes, uploads, done } = prepared;
+  const { views: before, notes, uploads, done, reloaded } = prepared;
   const outline = outlineOf(cluster, prepared, release.title);
   const nothingDone = { site: cluster.site, title: release.title, views: before, notes };
   if (given.isCheck) {
@@ -49,7 +49,7 @@ export async function deployRelease(given: DeployGiven): Promise<RolloutReport> 
         verb: 'install',
         title: release.title,
         goal: goalOf(release, prepared),
-        done,
+        ...{ done, reloaded },
         run: (agent, onLine) => {
           const uploaded = uploads.get(agent.name);
           if (uploaded === undefined) throw new Error(`nothing was sent to ${agent.name}`);
@@ -84,7 +84,8 @@ export async function watching<T>(
 }
 
 /** One line for each node, in the order in which they would be changed. */
-function outlineOf(cluster: Cluster, { views, plans, notes, done }: Prepared, title: string): string {
+function outlineOf(cluster: Cluster, prepared: Prepared, title: string): string {
+  const { views, plans, notes, done } = prepared;
   const order = rolloutOrder(cluster.site, views).filter((name) => cluster.chosen.has(name));
   const lines = order.map((name, index) => {
     const view = views.find(({ node }) => node === name);
@@ -92,8 +93,8 @@ function outlineOf(cluster: Cluster, { views, plans, notes, done }: Prepared, ti
     return [
       `${String(index + 1)}.`,
       name,
-      done.has(name) ? releaseOf(view) : `${releaseOf(view)} → ${title}`,
-      handOverInWords(cluster, view, views, done),
+      changeInWords(done.has(name) ? releaseOf(view) : title, view),
+      handOverInWords(cluster, view, views, prepared),
       plan === undefined ? '' : planInWords(plan),
     ];
   });
@@ -105,17 +106,25 @@ function outlineOf(cluster: Cluster, { views, plans, notes, done }: Prepared, ti
   ].join('\n');
 }
 
+/** What a node has and what it will have; one of them where they are the same. */
+export function changeInWords(after: string, view: NodeView | undefined): string {
+  const before = releaseOf(view);
+  return before === after ? after : `${before} → ${after}`;
+}
+
 export function handOverInWords(
   { site }: Cluster,
   view: NodeView | undefined,
   views: readonly NodeView[],
-  done: ReadonlySet<string>,
+  { done, reloaded }: Pick<Prepared, 'done' | 'reloaded'>,
 ): string {
   const held = view === undefined ? [] : heldBy(view, site).map(({ name }) => name);
-  if (held.length === 0) return 'standby';
+  // Nobody stands by for a service that there is not yet.
+  if (held.length === 0) return views.every(({ status }) => status === null) ? '' : 'standby';
   const isAlone =
     view?.status !== null && views.every(({ node, status }) => node === view?.node || status === null);
-  return done.has(view?.node ?? '') || isAlone
+  const node = view?.node ?? '';
+  return done.has(node) || reloaded.has(node) || isAlone
     ? `holds ${held.join(', ')}`
     : `holds ${held.join(', ')}, hands over first`;
 }

@@ -20,6 +20,17 @@ const NodePlanSchema = z.object({
 });
 export type NodePlan = z.infer<typeof NodePlanSchema>;
 
+/** Steps of an installation that no running service notices by itself. */
+const UNNOTICED = new Set(['trust', 'command', 'configuration', 'services']);
+
+/** The services go on serving through it: nothing is installed or built, and each is reloaded at most. Pure. */
+export function onlyReloads({ steps, services }: NodePlan): boolean {
+  return (
+    steps.every(({ id }) => UNNOTICED.has(id)) &&
+    services.every(({ action }) => action === 'none' || action === 'reload')
+  );
+}
+
 export type AskedPlan =
   | { readonly plan: NodePlan; readonly problems: readonly string[] }
   | { readonly plan: undefined; readonly problems: readonly string[] };

@@ -11,10 +11,10 @@ import { until } from './clock.js';
 import type { Goal } from './judge.js';
 import { hasGoal } from './judge.js';
 import type { NodePlan } from './node-plan.js';
-import { askPlan } from './node-plan.js';
+import { askPlan, onlyReloads } from './node-plan.js';
 import { inParallel } from './parallel.js';
 import { vrrpChanges } from './vrrp-change.js';
-import { reasonOf } from './words.js';
+import { list, reasonOf } from './words.js';
 
 /** The release that is to be on every node. */
 export interface Release {
@@ -38,6 +38,8 @@ export interface Prepared {
   readonly plans: ReadonlyMap<string, NodePlan>;
   /** Nodes that have everything already. */
   readonly done: ReadonlySet<string>;
+  /** Nodes that serve on while they are changed. */
+  readonly reloaded: ReadonlySet<string>;
   /** What a person should know before saying yes. */
   readonly notes: readonly string[];
 }
@@ -63,7 +65,7 @@ export async function preflight(cluster: Cluster, given: PreflightGiven): Promis
         askPlan(agent, await given.planArgv(agent, uploaded), cluster.clock, (words) => {
           step.note(words);
         }),
-      ({ plan }) => (plan === undefined ? 'refused' : planInWords(plan)),
+      ({ plan, problems }) => (plan === undefined || problems.length > 0 ? 'refused' : stepsInWords(plan)),
     );
     return { uploaded, ...asked };
   });
@@ -87,6 +89,7 @@ export async function preflight(cluster: Cluster, given: PreflightGiven): Promis
       ),
     ),
     done: doneNodes(views, plans, given.release),
+    reloaded: new Set([...plans].filter(([, plan]) => onlyReloads(plan)).map(([node]) => node)),
     notes: notesOf(cluster, views),
   };
 }
@@ -209,13 +212,25 @@ export function notesOf({ site }: Cluster, views: readonly NodeView[]): string[]
     .map(({ message, cause }) => (cause === null ? message : `${message}: ${cause}`));
 }
 
+/** How much it is; what it is stands in the outline of all nodes. */
+function stepsInWords({ steps, cost }: NodePlan): string {
+  const count = steps.length;
+  return count === 0
+    ? 'nothing to do'
+    : `${String(count)} ${count === 1 ? 'step' : 'steps'}, about ${String(cost.seconds)} s`;
+}
+
 /** One line for a node of what its installer would do. */
 export function planInWords(plan: NodePlan): string {
   if (plan.steps.length === 0) return 'nothing to do';
-  const acted = plan.services.filter(({ action }) => action !== 'none');
+  const count = plan.steps.length;
+  const acted = (['start', 'restart', 'reload'] as const).flatMap((verb) => {
+    const units = plan.services.filter(({ action }) => action === verb).map(({ unit }) => unit);
+    return units.length === 0 ? [] : [`${verb} ${list(units.map((unit) => unit.replace(/\.service$/, '')))}`];
+  });
   return [
-    `${String(plan.steps.length)} steps (${plan.steps.map(({ id }) => id).join(', ')})`,
-    ...acted.map(({ unit, action }) => `${action} ${unit}`),
+    `${String(count)} ${count === 1 ? 'step' : 'steps'} (${plan.steps.map(({ id }) => id).join(', ')})`,
+    ...acted,
     `about ${String(plan.cost.seconds)} s`,
   ].join('; ');
 }

@@ -98,6 +98,9 @@ export function releaseOf(view: NodeView | undefined): string {
 }
 
 export function renderReport(report: RolloutReport): string {
+  const summary = SUMMARY[report.outcome] === '' ? [] : [`${report.title}: ${SUMMARY[report.outcome]}`];
+  // The outline that was shown before has all the rest.
+  if (report.outcome === 'checked' || report.outcome === 'declined') return [...summary, ''].join('\n');
   return [
     ...table(
       report.nodes.map(({ node, before, now, outcome, holds }) => [
@@ -113,7 +116,7 @@ export function renderReport(report: RolloutReport): string {
     ),
     ...report.watched.map(watchedInWords),
     ...report.notes.map((note) => `note: ${note}`),
-    ...(SUMMARY[report.outcome] === '' ? [] : [`${report.title}: ${SUMMARY[report.outcome]}`]),
+    ...summary,
     '',
   ].join('\n');
 }

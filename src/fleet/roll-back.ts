@@ -1,12 +1,13 @@
+import { z } from 'zod';
 import { EXIT, refusedError } from '../errors.js';
 import { target } from '../model/layout.js';
 import type { FollowedRun, NodeAgent, OnLine } from './agent.js';
 import type { Cluster } from './cluster.js';
 import type { RolloutGiven } from './deploy-release.js';
-import { handOverInWords, watching } from './deploy-release.js';
+import { changeInWords, handOverInWords, watching } from './deploy-release.js';
 import type { GoingBack } from './going-back.js';
 import { chooseGoingBack, rollbackWords } from './going-back.js';
-import { lookAt } from './look.js';
+import { fromJson, lookAt } from './look.js';
 import { rolloutOrder } from './order.js';
 import { lookSteadily, notesOf } from './preflight.js';
 import type { RolloutReport } from './report-rollout.js';
@@ -32,7 +33,7 @@ export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> 
   const notes = notesOf(cluster, before);
   const title = `back to ${back.title}`;
   const going = cluster.agents.filter(({ name }) => cluster.chosen.has(name) && !back.done.has(name));
-  await tryAll(going, cluster, back);
+  const reloaded = await tryAll(going, cluster, back);
   const nothingDone = { site: cluster.site, title, views: before, notes };
   const order = rolloutOrder(cluster.site, before).filter((name) => cluster.chosen.has(name));
   const lines = order.map((name, index) => {
@@ -40,8 +41,8 @@ export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> 
     return [
       `${String(index + 1)}.`,
       name,
-      back.done.has(name) ? releaseOf(view) : `${releaseOf(view)} → ${back.title}`,
-      handOverInWords(cluster, view, before, back.done),
+      changeInWords(back.done.has(name) ? releaseOf(view) : back.title, view),
+      handOverInWords(cluster, view, before, { done: back.done, reloaded }),
     ];
   });
   const outline = [
@@ -60,7 +61,7 @@ export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> 
     rollOut(
       cluster,
       {
-        ...{ verb: 'rollback', title: back.title, goal: back.goal, done: back.done },
+        ...{ verb: 'rollback', title: back.title, goal: back.goal, done: back.done, reloaded },
         run: (agent, onLine) => backOn(agent, cluster, back, onLine),
       },
       before,
@@ -69,8 +70,38 @@ export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> 
   return reportOf({ site: cluster.site, title, before, rolled, watched, notes });
 }
 
-/** Each node's own plan to go back, before any of them does. @throws BundleError exit 5 */
-async function tryAll(agents: readonly NodeAgent[], cluster: Cluster, back: GoingBack): Promise<void> {
+/** What is read of a node's own plan to go back. */
+const BackPlanSchema = z.object({
+  plan: z.object({
+    services: z.object({
+      stop: z.array(z.string()),
+      disable: z.array(z.string()),
+      act: z.array(z.object({ unit: z.string(), action: z.string() })),
+    }),
+    packages: z.object({ erase: z.array(z.string()), putBack: z.array(z.unknown()) }),
+  }),
+});
+
+/** A plan that is not understood counts as one that interrupts. */
+function goesBackByReload(text: string): boolean {
+  const parsed = BackPlanSchema.safeParse(fromJson(text));
+  if (!parsed.success) return false;
+  const { services, packages } = parsed.data.plan;
+  const interrupting = [...services.stop, ...services.disable, ...packages.erase, ...packages.putBack];
+  return interrupting.length === 0 && services.act.every(({ action }) => action === 'reload');
+}
+
+/**
+ * Each node's own plan to go back, before any of them does.
+ * @returns the nodes that serve on while they go back
+ * @throws BundleError exit 5
+ */
+async function tryAll(
+  agents: readonly NodeAgent[],
+  cluster: Cluster,
+  back: GoingBack,
+): Promise<ReadonlySet<string>> {
+  const reloaded = new Set<string>();
   const tried = await Promise.all(
     agents.map(async (agent) => {
       try {
@@ -78,6 +109,7 @@ async function tryAll(agents: readonly NodeAgent[], cluster: Cluster, back: Goin
           asRoot: true,
           timeoutMs: DRY_MS,
         });
+        if (goesBackByReload(done.stdout)) reloaded.add(agent.name);
         return done.exitCode === EXIT.done
           ? []
           : lastWords(done.stderr).map((line) => `${agent.name}: ${line}`);
@@ -87,7 +119,7 @@ async function tryAll(agents: readonly NodeAgent[], cluster: Cluster, back: Goin
     }),
   );
   const problems = tried.flat();
-  if (problems.length === 0) return;
+  if (problems.length === 0) return reloaded;
   throw refusedError({
     code: 'PREFLIGHT_FAILED',
     message: 'not every node can go back; nothing was changed',

@@ -1,7 +1,6 @@
 import { BundleError } from '../errors.js';
 import type { NodeView } from '../model/cluster.js';
 import { heldBy } from '../model/cluster.js';
-import { plain } from '../model/plain.js';
 import { inStep } from '../report.js';
 import type { FollowedRun, NodeAgent, OnLine } from './agent.js';
 import type { Cluster } from './cluster.js';
@@ -12,7 +11,7 @@ import { handOver, requireHeir, startAgain } from './hand-over.js';
 import type { Goal } from './judge.js';
 import { hasGoal, problemsAfter } from './judge.js';
 import { isNewTo, rolloutOrder } from './order.js';
-import { lastWords, list, reasonOf } from './words.js';
+import { lastWords, list, noteOf, reasonOf } from './words.js';
 
 /** What is done on one node, by the node's own installer. */
 export interface Change {
@@ -23,6 +22,8 @@ export interface Change {
   readonly goal: Goal;
   /** Nodes on which there is nothing to do. */
   readonly done: ReadonlySet<string>;
+  /** Nodes that go on serving while they are changed (docs/decisions/0084): nothing is handed over there. */
+  readonly reloaded: ReadonlySet<string>;
   run(agent: NodeAgent, onLine: OnLine): Promise<FollowedRun>;
 }
 
@@ -135,7 +136,10 @@ async function oneNode(cluster: Cluster, change: Change, given: NodeGiven): Prom
 
 async function changeNode(cluster: Cluster, change: Change, given: NodeGiven): Promise<void> {
   const view = given.since.find((one) => one.node === given.node);
-  const handed = view === undefined ? undefined : await handOverFirst(cluster, view, given.since);
+  const handed =
+    view === undefined || change.reloaded.has(given.node)
+      ? undefined
+      : await handOverFirst(cluster, view, given.since);
   try {
     await runOn(cluster, change, given.node);
   } finally {
@@ -173,7 +177,7 @@ async function runOn(cluster: Cluster, change: Change, node: string): Promise<vo
   try {
     await inStep(cluster.reporter, `${change.verb} ${node}`, `${node}: ${change.verb}`, async (step) => {
       const run = await change.run(agentOf(cluster, node), (line) => {
-        step.note(plain(line.trim()));
+        step.note(noteOf(line));
       });
       if (run.exitCode !== 0) throw new Stopped(failedRun(node, change, run));
     });

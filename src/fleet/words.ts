@@ -21,5 +21,8 @@ export function lastWords(log: string, count = 12): string[] {
   return (at < 0 ? lines.slice(-count) : lines.slice(at, at + count)).map((line) => plain(line));
 }
 
+/** A line of a node's own progress, as a note beside the step that it belongs to. */
+export const noteOf = (line: string): string => plain(line.trim().replace(/^[…✓✗] (?:still: )?/, ''));
+
 export const list = (names: readonly string[]): string =>
   names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names[names.length - 1] ?? ''}`;

@@ -3,7 +3,8 @@ import { blocksOf, read, shellBlocksOf } from './support.js';
 /*
  * How each shell block of the README and the guides is run. A block is found by its page and its first line; all
  * of its lines are typed as they stand there, in English: the Korean pages hold the same blocks
- * (pages.test.ts). PACKAGER_RUNS are typed by test/e2e/guides.test.ts, NODE_RUNS by test/e2e/walk.test.ts.
+ * (pages.test.ts). PACKAGER_RUNS are typed by test/e2e/guides.test.ts, NODE_RUNS and LEAVING_RUNS by
+ * test/e2e/walk.test.ts, the runs on a jump host by test/e2e/failover.test.ts.
  */
 
 export interface GuideRun {
@@ -460,6 +461,97 @@ export const NODE_RUNS: readonly GuideRun[] = [
   },
 ];
 
+/** On the same node at the walk's end, in this order; the fingerprint is in $F. */
+export const LEAVING_RUNS: readonly GuideRun[] = [
+  {
+    page: OPERATOR,
+    first: 'airbundle rollback --dry-run',
+    turned: [['dry-run\nairbundle rollback', 'dry-run\nairbundle rollback -y']],
+    shows:
+      /^this was the plan only; nothing was changed$[^]*^rollback done: tts-ha 1\.0\.0 is what is installed now$/m,
+    after: 'systemctl is-active haproxy keepalived && grep -q "tts-ha 1.0.0" /etc/haproxy/haproxy.cfg',
+  },
+  {
+    page: OPERATOR,
+    first: 'airbundle uninstall --dry-run',
+    turned: [['dry-run\nairbundle uninstall', 'dry-run\nairbundle uninstall -y']],
+    shows:
+      /^this was the plan only; nothing was changed$[^]*^uninstall done: no bundle is installed on this node now$/m,
+    after:
+      'test -z "$(ls /usr/sbin/airbundle /usr/local/sbin/haproxy /etc/keepalived/keepalived.conf /etc/airbundle/trust/*.pem 2>/dev/null)"',
+  },
+  {
+    page: OPERATOR,
+    first: 'sh install.sh rollback --key /root/airbundle/packager.pub.pem --fingerprint F',
+    // The floor stays with the receipts: an older release is not taken any more.
+    cwd: '/media/usb/tts-ha-1.0.1-el7.x86_64',
+    // A first installation that is stopped when its packages go in.
+    before: [
+      'rm -f /var/log/airbundle/rpm-install.log',
+      'setsid sh install.sh --key /root/airbundle/packager.pub.pem --fingerprint "$F" --site /root/airbundle/site.yaml --node lb1 -y >/root/first.log 2>&1 &',
+      'until [ -s /var/log/airbundle/rpm-install.log ]; do sleep 0.1; done',
+      'kill -TERM "-$!"; code=0; wait "$!" || code=$?',
+      'if [ "$code" != 6 ]; then cat /root/first.log; exit 1; fi',
+      'rpm -q gcc >/dev/null',
+    ].join('\n'),
+    turned: [['--fingerprint F', '--fingerprint F -y']],
+    shows: /^ +erase gcc-[^]*^rollback done: no bundle is installed on this node now$/m,
+    after: '! rpm -q gcc make openssl-devel | grep -v "is not installed"',
+  },
+];
+
+const ON_DESK = '/root/airbundle';
+/** The lab's next release, on the medium. */
+const NEXT = ['tts-ha-1.0.1', '/media/usb/tts-ha-1.1.0'] as const;
+
+/** On a jump host that has nothing yet, in this order. */
+export const JUMP_FIRST_RUNS: readonly GuideRun[] = [
+  {
+    page: OPERATOR,
+    first: 'sh install.sh --tools-only --key /root/airbundle/packager.pub.pem --fingerprint F',
+    before:
+      'openssl dgst -sha256 -verify /root/airbundle/packager.pub.pem -signature ./*.sig ./*.sha256 && sha256sum --strict -c ./*.sha256',
+    shows: /^Verified OK\n.*\.tar: OK\ninstall\.sh: OK\n[^]*^the tools of tts-ha 1\.0\.0 are here/m,
+    after: 'ls /etc/airbundle/trust/*.pem && ! ls /usr/local/sbin/haproxy',
+  },
+  {
+    page: OPERATOR,
+    first: 'airbundle deploy /media/usb/tts-ha-1.0.0-el7.x86_64 --site /root/airbundle/site.yaml --user ops',
+    cwd: ON_DESK,
+    turned: [['--user ops', '--user ops -y']],
+    shows: /^tts-ha 1\.0\.0: every node has it, its services run, and each VIP has one holder$/m,
+  },
+];
+
+/** On the same jump host, when the nodes of the site have 1.0.0. */
+export const JUMP_NEXT_RUNS: readonly GuideRun[] = [
+  {
+    page: OPERATOR,
+    first: 'airbundle deploy tts-ha-1.0.1-el7.x86_64 --site site.yaml --check',
+    cwd: ON_DESK,
+    turned: [NEXT],
+    shows:
+      /tts-ha 1\.0\.0 → tts-ha 1\.1\.0[^]*^tts-ha 1\.1\.0: this was the check only; nothing that runs was changed$/m,
+  },
+  {
+    page: OPERATOR,
+    first: 'airbundle deploy tts-ha-1.0.1-el7.x86_64 --site site.yaml',
+    cwd: ON_DESK,
+    turned: [NEXT, ['--site site.yaml\nairbundle status', '--site site.yaml -y\nairbundle status']],
+    shows:
+      /^tts-ha 1\.1\.0: every node has it, its services run, and each VIP has one holder$[^]*^all is well$/m,
+  },
+];
+
+/** Every block and word that a test types. */
+export const ALL_RUNS: readonly GuideRun[] = [
+  ...PACKAGER_RUNS,
+  ...NODE_RUNS,
+  ...LEAVING_RUNS,
+  ...JUMP_FIRST_RUNS,
+  ...JUMP_NEXT_RUNS,
+];
+
 export const NOT_RUN: readonly NotRun[] = [
   {
     page: README,
@@ -473,48 +565,6 @@ export const NOT_RUN: readonly NotRun[] = [
     first: 'firewall-cmd --permanent --add-port=50051/tcp',
     reason: "the lab's node has no firewalld",
     named: '`firewall-cmd`',
-  },
-  {
-    page: OPERATOR,
-    first: 'airbundle rollback --dry-run',
-    reason: 'test/e2e/rollback.test.ts runs these commands on a small bundle; on the shipped one nothing has',
-    named: '`airbundle rollback`, `airbundle uninstall`',
-  },
-  {
-    page: OPERATOR,
-    first: 'airbundle deploy tts-ha-1.0.1-el7.x86_64 --site site.yaml --check',
-    reason: 'test/e2e/rollout.test.ts runs it on a pair with a small bundle; on the shipped one nothing has',
-    named: '`airbundle deploy`',
-  },
-  {
-    page: OPERATOR,
-    first: 'airbundle deploy tts-ha-1.0.1-el7.x86_64 --site site.yaml',
-    reason: 'test/e2e/rollout.test.ts runs it on a pair with a small bundle; on the shipped one nothing has',
-    named: '`airbundle deploy`',
-  },
-  {
-    page: OPERATOR,
-    first: 'airbundle uninstall --dry-run',
-    reason: 'test/e2e/rollback.test.ts runs these commands on a small bundle; on the shipped one nothing has',
-    named: '`airbundle rollback`, `airbundle uninstall`',
-  },
-  {
-    page: OPERATOR,
-    first: 'sh install.sh rollback --key /root/airbundle/packager.pub.pem --fingerprint F',
-    reason: 'test/e2e/rollback.test.ts runs these commands on a small bundle; on the shipped one nothing has',
-    named: '`airbundle rollback`, `airbundle uninstall`',
-  },
-  {
-    page: OPERATOR,
-    first: 'sh install.sh --tools-only --key /root/airbundle/packager.pub.pem --fingerprint F',
-    reason: 'test/e2e/deploy.test.ts runs these commands on a small bundle; on the shipped one nothing has',
-    named: '`sh install.sh --tools-only`, `airbundle deploy`',
-  },
-  {
-    page: OPERATOR,
-    first: 'airbundle deploy /media/usb/tts-ha-1.0.0-el7.x86_64 --site /root/airbundle/site.yaml --user ops',
-    reason: 'test/e2e/deploy.test.ts runs these commands on a small bundle; on the shipped one nothing has',
-    named: '`sh install.sh --tools-only`, `airbundle deploy`',
   },
   {
     page: TROUBLE,

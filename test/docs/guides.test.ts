@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GUIDES, NODE_RUNS, NOT_RUN, PACKAGER_RUNS, titleOf, typedText } from './guide-runs.js';
+import { ALL_RUNS, GUIDES, NOT_RUN, titleOf, typedText } from './guide-runs.js';
 import { blocksOf, pages, read, shellBlocksOf } from './support.js';
 
 /** Blocks as `page: first line`. */
@@ -10,7 +10,7 @@ const onPages = (): string[] =>
 
 describe('every shell block of the README and the guides', () => {
   it('is run by a test, or stands in the list of those that are not', () => {
-    const blocks = [...PACKAGER_RUNS, ...NODE_RUNS].filter((run) => run.isInline === undefined);
+    const blocks = ALL_RUNS.filter((run) => run.isInline === undefined);
     const accounted = [...blocks, ...NOT_RUN].map(titleOf);
     expect(
       onPages().filter((block) => !accounted.includes(block)),
@@ -28,7 +28,7 @@ describe('every shell block of the README and the guides', () => {
   });
 
   it('still has what the test puts its stand-ins for', () => {
-    for (const run of [...PACKAGER_RUNS, ...NODE_RUNS]) expect(typedText(run)).not.toBe('');
+    for (const run of ALL_RUNS) expect(typedText(run)).not.toBe('');
   });
 
   it('is known to be one: no fence without a language', () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GuideRun } from '../docs/guide-runs.js';
-import { NODE_RUNS, scriptOf, titleOf } from '../docs/guide-runs.js';
+import { LEAVING_RUNS, NODE_RUNS, scriptOf, titleOf } from '../docs/guide-runs.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
 import { ROOT } from '../lab/paths.js';
@@ -41,6 +41,22 @@ describe('the walk from a manifest to answered gRPC calls', () => {
   const out = async (text: string): Promise<string> => (await sh(text)).stdout.trim();
   const file = (name: string): string => `${MEDIUM}/${packed.stem}/${name}`;
   const reloads = (): Promise<string> => out('journalctl -u haproxy -o cat | grep -c "Reloaded"');
+
+  const typed = async (run: GuideRun): Promise<void> => {
+    if (run.shows.source.includes('all is well')) await settled(lab, NODE);
+    const cwd = run.cwd ?? `${MEDIUM}/${packed.stem}`;
+    const done = await lab.exec(NODE, ['sh', '-c', scriptOf(run, cwd, packed)], {
+      env: { F: packed.fingerprint },
+      ...(run.input === undefined ? {} : { input: run.input }),
+    });
+    expect(done.exitCode, done.stdout).toBe(0);
+    expect(done.stdout).toMatch(run.shows);
+    const after = await lab.exec(NODE, ['sh', '-c', `set -eu; cd '${cwd}'; ${run.after ?? ':'}`], {
+      env: { OUT: done.stdout, F: packed.fingerprint },
+    });
+    expect(after.exitCode, `${run.after ?? ''}\n${after.stdout}${after.stderr}`).toBe(0);
+  };
+  const named = (runs: readonly GuideRun[]): [string, GuideRun][] => runs.map((run) => [titleOf(run), run]);
 
   beforeAll(async () => {
     packed = await packager({ quiet: true });
@@ -258,21 +274,7 @@ describe('the walk from a manifest to answered gRPC calls', () => {
       expect(scriptOf(guide, MEDIUM, packed)).toContain(chain(packed, NODE, '').trimEnd());
     });
 
-    it.each(NODE_RUNS.map((run): [string, GuideRun] => [titleOf(run), run]))('%s', async (_, run) => {
-      if (run.shows.source.includes('all is well')) await settled(lab, NODE);
-      const cwd = run.cwd ?? `${MEDIUM}/${packed.stem}`;
-      const done = await lab.exec(
-        NODE,
-        ['sh', '-c', scriptOf(run, cwd, packed)],
-        run.input === undefined ? {} : { input: run.input },
-      );
-      expect(done.exitCode, done.stdout).toBe(0);
-      expect(done.stdout).toMatch(run.shows);
-      const after = await lab.exec(NODE, ['sh', '-c', `set -eu; cd '${cwd}'; ${run.after ?? ':'}`], {
-        env: { OUT: done.stdout, F: packed.fingerprint },
-      });
-      expect(after.exitCode, `${run.after ?? ''}\n${after.stdout}${after.stderr}`).toBe(0);
-    });
+    it.each(named(NODE_RUNS))('%s', (_, run) => typed(run));
   });
 
   it('sees a program and a configuration that were changed by hand', async () => {
@@ -282,4 +284,6 @@ describe('the walk from a manifest to answered gRPC calls', () => {
       '/etc/haproxy/haproxy.cfg',
     ]);
   });
+
+  it.each(named(LEAVING_RUNS))('%s', (_, run) => typed(run));
 });

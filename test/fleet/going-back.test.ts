@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { chooseGoingBack, rollbackWords } from '../../src/fleet/going-back.js';
 import { rollBackAll } from '../../src/fleet/roll-back.js';
 import type { NodeStatus } from '../../src/model/node-status.js';
+import type { Mischief } from './scripted-cluster.js';
 import { changes, scripted, V1, V2 } from './scripted-cluster.js';
 import { bare, someStatus, someView } from './views.js';
 
@@ -94,6 +95,29 @@ describe('a rollback over scripted nodes', () => {
     expect(changes(all)).toEqual(['rollback lb3', 'rollback lb2', 'stop lb1', 'start lb1', 'rollback lb1']);
     expect(report).toMatchObject({ outcome: 'done', title: 'back to tts-ha 1.0.0' });
     expect(all.seen).toEqual({ most: 1, least: 1 });
+  });
+
+  it('hands nothing over where haproxy is only reloaded', async () => {
+    const all = scripted({ count: 3, installed: [V2, V1], haproxyIs: 'reloaded' });
+    expect((await back(all)).outcome).toBe('done');
+    expect(changes(all)).toEqual(['rollback lb3', 'rollback lb2', 'rollback lb1']);
+    expect(all.holders()).toEqual(['lb1']);
+  });
+
+  it('hands over where a package is erased, or the plan is not understood', async () => {
+    const planned = (text: string) => {
+      const mischief: Mischief = (event) => (event === 'dry-run' ? { exitCode: 0, stdout: text } : undefined);
+      return scripted({ installed: [V2, V1], haproxyIs: 'reloaded', mischief });
+    };
+    const services = { stop: [], disable: [], act: [] };
+    for (const text of [
+      JSON.stringify({ plan: { services, packages: { erase: ['gcc-4.8.5-28.el7.x86_64'], putBack: [] } } }),
+      '{}',
+    ]) {
+      const all = planned(text);
+      await back(all);
+      expect(changes(all)).toContain('stop lb1');
+    }
   });
 
   it('asks every node whether it can before the first one does', async () => {

@@ -48,6 +48,24 @@ describe('a rollout over scripted nodes', () => {
     expect(report.nodes.map(({ outcome }) => outcome)).toEqual(['changed', 'changed', 'changed']);
   });
 
+  it('hands nothing over where haproxy is only reloaded: the standby first, and the VIP stays', async () => {
+    const all = scripted({ count: 3, haproxyIs: 'reloaded' });
+    let shown = '';
+    const report = await deployRelease(
+      all.given({
+        confirm: async (text) => {
+          shown = text;
+          return true;
+        },
+      }),
+    );
+    expect(changes(all)).toEqual(['install lb3', 'install lb2', 'install lb1']);
+    expect([report.outcome, all.holders()]).toEqual(['done', ['lb1']]);
+    expect(shown).toContain(
+      '  3.  lb1  tts-ha 1.0.0 → tts-ha 1.1.0  holds tts  1 step (services); reload haproxy',
+    );
+  });
+
   it('changes nothing the second time', async () => {
     const all = scripted({ installed: [V2, V1] });
     const report = await deployRelease(all.given());
@@ -69,12 +87,15 @@ describe('a rollout over scripted nodes', () => {
       }),
     );
     expect(report.outcome).toBe('checked');
+    expect(renderReport(report)).toBe(
+      'tts-ha 1.1.0: this was the check only; nothing that runs was changed\n',
+    );
     expect(changes(all)).toEqual([]);
     expect(shown.split('\n').slice(0, 4)).toEqual([
       'Rollout of tts-ha 1.1.0 to bank, one node after the other',
-      '  1.  lb3  tts-ha 1.0.0 → tts-ha 1.1.0  standby                      1 steps (services); restart haproxy.service; about 60 s',
-      '  2.  lb2  tts-ha 1.0.0 → tts-ha 1.1.0  standby                      1 steps (services); restart haproxy.service; about 60 s',
-      '  3.  lb1  tts-ha 1.0.0 → tts-ha 1.1.0  holds tts, hands over first  1 steps (services); restart haproxy.service; about 60 s',
+      '  1.  lb3  tts-ha 1.0.0 → tts-ha 1.1.0  standby                      1 step (services); restart haproxy; about 60 s',
+      '  2.  lb2  tts-ha 1.0.0 → tts-ha 1.1.0  standby                      1 step (services); restart haproxy; about 60 s',
+      '  3.  lb1  tts-ha 1.0.0 → tts-ha 1.1.0  holds tts, hands over first  1 step (services); restart haproxy; about 60 s',
     ]);
   });
 

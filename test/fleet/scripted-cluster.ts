@@ -65,6 +65,8 @@ export interface ScriptedGiven {
   readonly count?: number;
   readonly installed?: readonly Installed[];
   readonly mischief?: Mischief;
+  /** What the nodes' plans say of haproxy; default: restart. */
+  readonly haproxyIs?: 'restarted' | 'reloaded';
 }
 
 const DONE: RunResult = {
@@ -76,8 +78,10 @@ export function scripted({
   count = 2,
   installed = [V1],
   mischief = () => undefined,
+  haproxyIs = 'restarted',
 }: ScriptedGiven = {}): Scripted {
   const site = someSite(count);
+  const action = haproxyIs === 'restarted' ? 'restart' : 'reload';
   const nodes = site.nodes.map((node): ScriptedNode => ({
     ...node,
     history: [...installed],
@@ -247,7 +251,7 @@ export function scripted({
           siteDigest: V2.siteDigest,
           system: { name: 'CentOS Linux 7 (Core)', release: '7.5.1804', arch: 'x86_64' },
           steps,
-          services: [{ unit: 'haproxy.service', action: steps.length === 0 ? 'none' : 'restart' }],
+          services: [{ unit: 'haproxy.service', action: steps.length === 0 ? 'none' : action }],
           cost: { freeBytes: 1e9, seconds: 60 },
           notes: [],
           refusals: [],
@@ -262,7 +266,11 @@ export function scripted({
       elect();
       return DONE;
     }
-    if (command.includes('--dry-run')) return broken(happens('dry-run', node)) ?? DONE;
+    if (command.includes('--dry-run')) {
+      const services = { stop: [], disable: [], enable: [], act: [{ unit: 'haproxy.service', action }] };
+      const plan = { services, packages: { erase: [], kept: [], putBack: [], oneWay: [] } };
+      return broken(happens('dry-run', node)) ?? said({ outcome: 'planned', plan });
+    }
     happens('look', node);
     if (command.startsWith('ip ')) {
       const addresses = [node.address, ...(holders().includes(node.name) ? [VIP] : [])];

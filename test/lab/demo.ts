@@ -9,29 +9,28 @@ import { missed, table } from './failover/verdict.js';
 import type { Lab } from './machines.js';
 import { removeAbandonedLabs, startLab } from './machines.js';
 import { ROOT } from './paths.js';
+import { target } from '../../src/model/layout.js';
 import {
-  callVip,
-  carry,
-  chain,
-  DESK,
-  MEDIUM,
-  nodeFacts,
-  type NodeFacts,
-  statusOf,
-  type,
-  typeLive,
-} from './walk/operator.js';
+  carryToJump,
+  deployOf,
+  JUMP,
+  LOGIN,
+  toolsChain,
+  typeOnJump,
+  typeOnJumpLive,
+} from './walk/jump-host.js';
+import { callVip, MEDIUM, nodeFacts, type NodeFacts, statusOf } from './walk/operator.js';
 import { listing, type PackedBundle, packager } from './walk/packager.js';
 
 /*
  * The main job from end to end, on real parts: `npm run demo`. What is typed is shown with "$".
  *   -- --keep          leaves the lab up and says how to look around
- *   -- --build WAY     where the node builds: host (the manifest's own choice) or isolated
+ *   -- --build WAY     where the nodes build: host (the manifest's own choice) or isolated
  *   -- --down          removes what --keep or a killed run left, not the labs of runs that go on
  *   -- --sources DIR   haproxy and keepalived from local clones of their upstreams
  */
 
-const NODE = 'lb1';
+const [NODE, OTHER] = MACHINES.nodes;
 const CALLS = 40;
 
 const say = (text: string): void => {
@@ -70,6 +69,7 @@ async function demo({ clones, keep, build }: Wishes): Promise<string> {
     nextRelease(packed, { quiet: true, ...(clones === undefined ? {} : { clones }) }),
   );
 
+  const extra = build === undefined ? '-y' : `-y --build ${build}`;
   let lab: Lab | undefined;
   try {
     lab = await part('start two load balancers, three gRPC backends, a client, a jump host; no way out', () =>
@@ -77,27 +77,41 @@ async function demo({ clones, keep, build }: Wishes): Promise<string> {
     );
     const up = lab;
     const before = await closedNode(up, NODE);
+    await closedNode(up, OTHER);
     const site = await firstSite(up, packed);
-    await part('carry the folder in', async () => {
-      for (const node of MACHINES.nodes) await carry(up, node, packed, site);
+    await part('carry the folder to the jump host, key and site file by another way', async () => {
+      await carryToJump(up, packed, site);
+      const { tools } = await nodeFacts(up, JUMP);
+      say(`  ${JUMP}: of gcc, make, git, node, npm, yum it has ${tools.join(', ') || 'none'};`);
+      say(
+        `  ssh logs in to ${MACHINES.nodes.join(' and ')} as ${LOGIN}, who may use sudo; their host keys are known`,
+      );
     });
-    await part('the operator: the plan, for both ways to build', () => showPlans(up, packed));
-    await part('the operator: verify and install, on both nodes', () => install(up, packed, build));
-    const status = await part('bundle status', async () => {
+    await part('the operator: three stock commands verify the folder, then the tools come from it', () =>
+      typed(up, toolsChain(packed), `${MEDIUM}/${packed.stem}`),
+    );
+    await part('the operator: every node verifies and plans, nothing that runs is changed', () =>
+      typed(up, deployOf(packed, '--check')),
+    );
+    await part(`the whole plan of ${NODE}, for both ways to build`, () => showPlans(up, packed));
+    await part('the operator: install on both nodes over SSH', () => typed(up, deployOf(packed, extra)));
+    const status = await part('airbundle status, on each node', async () => {
       await healthyPair(up);
-      for (const node of MACHINES.nodes) say(indent((await up.exec(node, ['bundle', 'status'])).stdout));
+      for (const node of MACHINES.nodes) say(indent((await up.exec(node, ['airbundle', 'status'])).stdout));
       return statusOf(up, NODE);
     });
-    const after = await nodeFacts(up, NODE);
-    if (after.tools.length > 0) throw new Error(`the build left ${after.tools.join(', ')} on the node`);
+    const after = await builtNode(up, NODE);
+    await builtNode(up, OTHER);
     const answered = await part(`${String(CALLS)} gRPC calls over one connection to the VIP`, () => call(up));
-    const againMs = await part('the same installation again', () => again(up, packed));
+    const againMs = await part('the same deploy again', () => again(up, packed, extra));
     const outcomes = await part('what fails, under 50 calls a second and six streams', () =>
       failures(up, packed, next),
     );
+    await part('both nodes side by side, after all that', () => sideBySide(up));
 
     say('\n== what this proved');
-    say(`  the bundle was verified with openssl and sha256sum before anything of it ran`);
+    say(`  the bundle was verified with openssl and sha256sum before anything of it ran;`);
+    say(`  each node verified it again, with the key that the jump host trusts and sent to it over SSH`);
     say(`  ${status.versions.map((version) => version.text).join('; ')}`);
     say(
       `  built on nodes without compiler, git, Node, yum or a way out: ${String(before.rpms)} RPMs before, ${String(after.rpms)} after`,
@@ -105,7 +119,7 @@ async function demo({ clones, keep, build }: Wishes): Promise<string> {
     say(
       `  no compiler is on a node afterwards: ${build === 'isolated' ? 'it was in a root of its own' : 'it was erased again'}`,
     );
-    say(`  a second installation changed nothing, in ${seconds(againMs)}`);
+    say(`  a second deploy to both nodes changed nothing, in ${seconds(againMs)}`);
     say(`  the bundle lies in ${packed.folder}`);
     const kept = tell(outcomes);
     say('\n== times');
@@ -140,15 +154,33 @@ async function closedNode(lab: Lab, node: string): Promise<NodeFacts> {
   return facts;
 }
 
-/** The headlines of a plan: the installation shows the whole. */
+/** Types on the jump host, with the output as it comes. @throws unless it ends well */
+async function typed(lab: Lab, text: string, folder?: string): Promise<void> {
+  say(`${JUMP}:${folder ?? '~/airbundle'}# ${text}`);
+  const exitCode = await typeOnJumpLive(lab, text, folder);
+  if (exitCode !== 0)
+    throw new Error(`it ended with exit code ${String(exitCode)}: ${text.split('\n').pop() ?? ''}`);
+}
+
+/** @throws when the build left something to build with */
+async function builtNode(lab: Lab, node: string): Promise<NodeFacts> {
+  const facts = await nodeFacts(lab, node);
+  if (facts.tools.length === 0) return facts;
+  throw new Error(`the build left ${facts.tools.join(', ')} on ${node}`);
+}
+
+/** The headlines of a plan: its lines are many. */
 const HEADLINE = /^(?:Plan for | *\d+\. | note: | disk: )/;
 
-/** The plan as text, what another way to build changes in it, and the document. */
+/** The plan as text, what another way to build changes in it, and the document; by the node's own installer. */
 async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
-  const plan = async (way: string): Promise<string[]> => {
-    const command = `sh install.sh plan --key ${DESK}/packager.pub.pem --fingerprint ${packed.fingerprint} --site ${DESK}/site.yaml --node ${NODE} --build ${way} -o ${DESK}/plan-${way}.json`;
-    say(`${NODE}# ${command.replace(packed.fingerprint, 'F')}`);
-    const done = await type(lab, NODE, packed, command);
+  const folder = `${target.state}/incoming/${packed.stem}`;
+  const plan = async (way: 'host' | 'isolated'): Promise<string[]> => {
+    // The first is what the manifest says, too.
+    const choice = way === 'host' ? '' : `--build ${way} `;
+    const command = `ssh ${NODE} sudo sh ${folder}/install.sh plan --key ${folder}/desk/key.pem --fingerprint ${packed.fingerprint} --site ${folder}/desk/site.yaml --node ${NODE} ${choice}-o /root/plan-${way}.json`;
+    say(`${JUMP}:~/airbundle# ${command.replace(packed.fingerprint, 'F')}`);
+    const done = await typeOnJump(lab, command);
     if (done.exitCode !== 0)
       throw new Error(`the plan ended with exit code ${String(done.exitCode)}\n${done.stderr}`);
     return done.stdout.split('\n').filter((line) => HEADLINE.test(line));
@@ -157,26 +189,8 @@ async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
   say(indent(host.join('\n')));
   const isolated = await plan('isolated');
   say(indent(isolated.filter((line) => !host.includes(line)).join('\n')));
-  const sizes = await lab.exec(NODE, ['sh', '-c', `cd ${DESK} && stat -c '%s bytes  %n' plan-*.json`]);
+  const sizes = await lab.exec(NODE, ['sh', '-c', `cd /root && stat -c '%s bytes  %n' plan-*.json`]);
   say(indent(sizes.stdout));
-}
-
-/** What an operator types on each node; the first one is watched. */
-async function install(lab: Lab, packed: PackedBundle, build: string | undefined): Promise<void> {
-  const extra = build === undefined ? '-y' : `-y --build ${build}`;
-  const [first, ...others] = MACHINES.nodes;
-  const text = chain(packed, first, extra);
-  say(`${first}:${MEDIUM}/${packed.stem}# ${text}`);
-  say(`(and the same on ${others.join(', ')}, at the same time)`);
-  const exits = await Promise.all([
-    typeLive(lab, first, packed, text),
-    ...others.map(async (node) => (await type(lab, node, packed, chain(packed, node, extra))).exitCode),
-  ]);
-  for (const [index, exitCode] of exits.entries())
-    if (exitCode !== 0)
-      throw new Error(
-        `${MACHINES.nodes[index] ?? ''}: the installation ended with exit code ${String(exitCode)}`,
-      );
 }
 
 async function call(lab: Lab): Promise<string> {
@@ -191,9 +205,11 @@ async function call(lab: Lab): Promise<string> {
   return `${String(answered)} of ${String(CALLS)} gRPC calls answered (${spread.join(', ')})`;
 }
 
-async function again(lab: Lab, packed: PackedBundle): Promise<number> {
+async function again(lab: Lab, packed: PackedBundle, extra: string): Promise<number> {
+  const text = deployOf(packed, extra);
+  say(`${JUMP}:~/airbundle# ${text}`);
   const startMs = performance.now();
-  const done = await type(lab, NODE, packed, `bundle install . --site ${DESK}/site.yaml --node ${NODE}`);
+  const done = await typeOnJump(lab, text);
   const tookMs = performance.now() - startMs;
   say(indent(done.stdout));
   if (done.exitCode !== 0 || !done.stdout.includes('nothing was changed'))
@@ -201,8 +217,22 @@ async function again(lab: Lab, packed: PackedBundle): Promise<number> {
   return tookMs;
 }
 
+/** @throws when anything is wrong between the nodes, two holders of the VIP first of all */
+async function sideBySide(lab: Lab): Promise<void> {
+  const text = 'airbundle status --site site.yaml';
+  say(`${JUMP}:~/airbundle# ${text}`);
+  const done = await typeOnJump(lab, text);
+  say(indent(done.stdout));
+  if (done.exitCode !== 0 || !done.stdout.endsWith('all is well'))
+    throw new Error(`not all is well: exit code ${String(done.exitCode)}\n${done.stderr}`);
+}
+
 async function failures(lab: Lab, packed: PackedBundle, next: PackedBundle): Promise<Outcome[]> {
-  const pair = await given(lab, packed, next);
+  const show = (text: string, printed: string): void => {
+    say(`${JUMP}:~/airbundle# ${text}`);
+    say(indent(printed));
+  };
+  const pair = { ...(await given(lab, packed, next)), show };
   const outcomes: Outcome[] = [];
   for (const scenario of SCENARIOS) {
     const outcome = await measure(pair, scenario);
@@ -230,9 +260,11 @@ function lookAround(lab: Lab): void {
   say('\n== the lab is up; to look around');
   for (const { container } of Object.values(lab.nodes)) {
     say(`  docker exec -it ${container} bash`);
-    say(`  docker exec ${container} bundle status`);
+    say(`  docker exec ${container} airbundle status`);
     say(`  docker exec ${container} journalctl -u haproxy -u keepalived`);
   }
+  say(`  docker exec -it -w /root/airbundle ${lab.jumpHosts[JUMP]?.container ?? JUMP} bash`);
+  say('      airbundle status --site site.yaml');
   say('  npm run demo -- --down        removes it');
 }
 

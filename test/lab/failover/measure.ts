@@ -22,7 +22,7 @@ const CALLS_PER_SECOND = 50;
 const CONNECTIONS = 3;
 const STREAMS = 6;
 const STREAM_PIECES = 40;
-const MAX_SECONDS = 300;
+const MAX_SECONDS = 900;
 const BEFORE_MS = 700;
 
 /** From a healthy pair to a healthy pair, under load all the way. */

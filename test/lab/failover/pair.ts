@@ -56,7 +56,7 @@ export async function healthyPair(lab: Lab): Promise<Roles> {
 }
 
 /** As the product sees it: services, backends, no problem. */
-export async function healthyNode(lab: Lab, node: string): Promise<void> {
+async function healthyNode(lab: Lab, node: string): Promise<void> {
   let found = '';
   await eventually(
     () => `${node} is well: ${found}`,

@@ -1,18 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../machines.js';
 import type { PackedBundle } from '../walk/packager.js';
-import { changeSite, rollingRollback, rollingUpgrade } from './delivery.js';
+import { deploy, rollBack, type Show } from './delivery.js';
 import { handOver, type Roles, roles, sh } from './pair.js';
 
 /** What the scenarios change, beside the pair itself. */
 export interface Given {
   readonly lab: Lab;
   readonly packed: PackedBundle;
-  /** The next release, on both nodes' media. */
+  /** The next release, on the jump host's medium. */
   readonly next: PackedBundle;
   /** Folders with a site file and its secret: one backend more; and what goes with the next release. */
   readonly largerSite: string;
   readonly nextSite: string;
+  /** Sees what is typed to deploy. */
+  readonly show?: Show;
 }
 
 export interface Goal {
@@ -145,21 +147,21 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'reload with a new backend',
     goal: { ...planned, holders: 'same' },
-    hurt: ({ lab, packed, largerSite }) => changeSite(lab, packed, largerSite),
+    hurt: ({ lab, packed, largerSite, show }) => deploy(lab, packed, largerSite, show),
     lastsMs: 0,
     watchedMs: 3000,
   },
   {
     name: 'upgrade to 1.1.0, one node after the other',
     goal: planned,
-    hurt: ({ lab, next, nextSite }) => rollingUpgrade(lab, next, nextSite),
+    hurt: ({ lab, next, nextSite, show }) => deploy(lab, next, nextSite, show),
     lastsMs: 0,
     watchedMs: 1500,
   },
   {
     name: 'rollback to 1.0.0, one node after the other',
     goal: planned,
-    hurt: ({ lab }) => rollingRollback(lab),
+    hurt: ({ lab, show }) => rollBack(lab, show),
     lastsMs: 0,
     watchedMs: 1500,
   },

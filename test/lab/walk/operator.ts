@@ -1,7 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
 import { z } from 'zod';
 import type { Outcome } from '../docker.js';
 import { LabError } from '../errors.js';
@@ -26,33 +25,24 @@ export async function carry(lab: Lab, node: string, packed: PackedBundle, site?:
   for (const file of await readdir(folder)) await lab.copyIn(node, join(folder, file), `${DESK}/${file}`);
 }
 
-/** The three chained commands of a first installation, as they are typed in the bundle's folder. */
-export function chain(packed: PackedBundle, node: string, extra = '-y'): string {
-  const { stem, keyId, fingerprint } = packed;
-  return [
+/** The proof with stock commands, as it is typed in the bundle's folder, and what is only run when it holds. */
+export const proved = ({ stem, keyId }: PackedBundle, then: string): string =>
+  [
     `openssl dgst -sha256 -verify ${DESK}/packager.pub.pem -signature ${stem}.sha256.${keyId}.sig ${stem}.sha256 \\`,
     `  && sha256sum --strict -c ${stem}.sha256 \\`,
-    `  && sh install.sh --key ${DESK}/packager.pub.pem --fingerprint ${fingerprint} --site ${DESK}/site.yaml --node ${node} ${extra}`,
+    `  && ${then}`,
   ].join('\n');
-}
+
+/** The three chained commands of a first installation on a node. */
+export const chain = (packed: PackedBundle, node: string, extra = '-y'): string =>
+  proved(
+    packed,
+    `sh install.sh --key ${DESK}/packager.pub.pem --fingerprint ${packed.fingerprint} --site ${DESK}/site.yaml --node ${node} ${extra}`,
+  );
 
 /** Types text into root's shell in the medium's folder. */
 export function type(lab: Lab, node: string, packed: PackedBundle, text: string): Promise<Outcome> {
   return lab.exec(node, ['sh', '-c', `cd ${MEDIUM}/${packed.stem} && ${text}`], { timeoutMs: 30 * 60_000 });
-}
-
-/** The same with a person watching: its output appears as it comes. @returns the exit code */
-export async function typeLive(lab: Lab, node: string, packed: PackedBundle, text: string): Promise<number> {
-  const container = lab.nodes[node]?.container ?? node;
-  const done = await execa(
-    'docker',
-    ['exec', container, 'sh', '-c', `cd ${MEDIUM}/${packed.stem} && ${text}`],
-    {
-      reject: false,
-      stdio: ['ignore', 'inherit', 'inherit'],
-    },
-  );
-  return done.exitCode;
 }
 
 /** What a node has and has not, as a person would ask. */
