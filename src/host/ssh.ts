@@ -11,6 +11,7 @@ import type {
 import ssh2 from 'ssh2';
 import type { BundleError } from '../errors.js';
 import { refusedError } from '../errors.js';
+import { batchedSocket } from './batched-socket.js';
 import type { DialRequest, LoginAttempt, RemoteEnd, RemoteProcess, RemoteSession } from './remote.js';
 
 /** A dead peer is noticed after 15 s; ssh2 asks nothing unless it is told to. */
@@ -34,7 +35,8 @@ const CIPHERS: ConnectConfig['algorithms'] = {
  * @throws BundleError the judge's own; NODE_UNREACHABLE; LOGIN_REFUSED
  */
 export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
-  const sock = await request.via?.forward(request.host, request.port);
+  const sock =
+    (await request.via?.forward(request.host, request.port)) ?? batchedSocket(request.host, request.port);
   const client = new ssh2.Client();
   const failure = new Promise<never>((_resolve, reject) => {
     connecting(client, request, sock, reject);
@@ -52,7 +54,7 @@ export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
 function connecting(
   client: Client,
   request: DialRequest,
-  sock: Duplex | undefined,
+  sock: Duplex,
   reject: (error: Error) => void,
 ): void {
   let refusal: BundleError | undefined;
@@ -73,7 +75,7 @@ function connecting(
   });
   const tried = new Set<string>();
   client.connect({
-    ...(sock === undefined ? { host: request.host, port: request.port } : { sock }),
+    sock,
     username: request.user,
     keepaliveInterval: KEEPALIVE_MS,
     keepaliveCountMax: KEEPALIVE_MISSES,
