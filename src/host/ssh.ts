@@ -58,6 +58,7 @@ function connecting(
   reject: (error: Error) => void,
 ): void {
   let refusal: BundleError | undefined;
+  const agentWords: string[] = [];
   const slow = setTimeout(() => {
     reject(unreachable(request, `no answer within ${String(request.timeoutMs / 1000)} s`));
   }, request.timeoutMs);
@@ -70,10 +71,14 @@ function connecting(
   });
   // ssh2 may emit more than one; without a listener the second one would end the process.
   client.on('error', (error: Error & { level?: string }) => {
+    // What is left is tried without it: ssh2 goes on by itself, as ssh does.
+    if (error.level === 'agent') {
+      agentWords.push(`the agent did not do its part: ${error.message}`);
+      return;
+    }
     clearTimeout(slow);
-    reject(refusal ?? failureOf(request, error));
+    reject(refusal ?? failureOf({ ...request, told: () => [...request.told(), ...agentWords] }, error));
   });
-  const tried = new Set<string>();
   client.connect({
     sock,
     username: request.user,
@@ -95,7 +100,6 @@ function connecting(
       const give = next as (method: AnyAuthMethod | false) => void;
       request.nextAttempt(left).then(
         (attempt) => {
-          if (attempt !== undefined) tried.add(attempt.kind);
           give(attempt === undefined ? false : methodOf(attempt, request.user, left));
         },
         (error: unknown) => {
@@ -236,6 +240,7 @@ function failureOf(request: DialRequest, error: Error & { level?: string }): Bun
       code: 'LOGIN_REFUSED',
       message: `the login as ${request.user} was refused: too many keys were offered`,
       where: request.where,
+      details: request.told(),
       hint: 'Name the key in the ssh configuration (IdentityFile, with IdentitiesOnly yes), or give it: --identity FILE',
       cause: error,
     });
@@ -244,6 +249,7 @@ function failureOf(request: DialRequest, error: Error & { level?: string }): Bun
     code: 'LOGIN_REFUSED',
     message: `the login as ${request.user} was refused`,
     where: request.where,
+    details: request.told(),
     hint: `Try it by hand: ssh -p ${String(request.port)} ${request.user}@${request.host}. What works there works here; a password is asked for only on a terminal.`,
     cause: error,
   });
