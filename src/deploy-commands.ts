@@ -4,6 +4,7 @@ import { InvalidArgumentError } from 'commander';
 import { usageError } from './errors.js';
 import { credentials } from './fleet/credentials.js';
 import type { Setting } from './fleet/connect.js';
+import { requireGivenIdentity } from './fleet/connect.js';
 import type { Consignment } from './fleet/local-bundle.js';
 import type { RemoteNode } from './fleet/remote-node.js';
 import { connectNode } from './fleet/remote-node.js';
@@ -71,6 +72,15 @@ export function login(node: SiteNode, given: LoginGiven): Promise<RemoteNode> {
       reporter.warn(`${name}: ${error.message}; it is tried again`);
     },
   });
+}
+
+/** --identity, looked at before anything is dialled. @throws BundleError exit 2 */
+export async function requireUsableIdentity(
+  node: SiteNode | undefined,
+  { host, dial }: FleetEntry,
+  options: SshOptions,
+): Promise<void> {
+  if (node !== undefined) await requireGivenIdentity(node, settingOf(host(), dial, options));
 }
 
 const shared = credentials(hasTerminal() ? askSecret : undefined);

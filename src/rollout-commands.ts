@@ -3,7 +3,14 @@ import type { Command } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor } from './commandline.js';
 import type { FleetEntry, SiteNode, SshOptions } from './deploy-commands.js';
-import { chosenNodes, collect, login, sshOptions, wholeNumber } from './deploy-commands.js';
+import {
+  chosenNodes,
+  collect,
+  login,
+  requireUsableIdentity,
+  sshOptions,
+  wholeNumber,
+} from './deploy-commands.js';
 import { describeError, EXIT, usageError } from './errors.js';
 import type { NodeAgent, UploadResult } from './fleet/agent.js';
 import { awayAgent } from './fleet/away.js';
@@ -280,6 +287,7 @@ async function withNodes<T>(
   const { entry, site, reporter, options } = given;
   const chosen = new Set(chosenNodes(site.nodes, options).map(({ name }) => name));
   const nodes = new Map<string, RemoteNode>();
+  await requireUsableIdentity(site.nodes[0], entry, options);
   try {
     const agents: NodeAgent[] = [];
     for (const node of site.nodes) {

@@ -4,6 +4,7 @@ import type { Host } from '../host/host.js';
 import type { Dial, RemoteSession } from '../host/remote.js';
 import type { Credentials } from './credentials.js';
 import { loginOf } from './credentials.js';
+import { requireIdentity } from './identity.js';
 import { judgeHostKey, offeredAlgorithms, otherAlgorithms, readKnownHost } from './known-hosts.js';
 import type { Jump, SshFlags, SshTarget, Surroundings } from './ssh-config.js';
 import { readTarget } from './ssh-config.js';
@@ -25,6 +26,22 @@ export interface Link {
   readonly user: string;
   session(): Promise<RemoteSession>;
   close(): void;
+}
+
+/**
+ * The key of the command line, before the first connection; the agent is the one that would be asked for this node.
+ * @throws BundleError exit 2
+ */
+export async function requireGivenIdentity(
+  node: { readonly name: string; readonly address: string },
+  { host, flags, surroundings, credentials }: Setting,
+): Promise<void> {
+  if (flags.identity === undefined) return;
+  const agent = await readTarget(host, { ...node, flags }, surroundings).then(
+    (target) => target.agent,
+    () => surroundings.agentSocket,
+  );
+  await requireIdentity(host, flags.identity, { credentials, hasAgent: agent !== undefined });
 }
 
 interface Hop {
@@ -150,6 +167,7 @@ async function logIn({ target, where }: Hop, knock: Knock): Promise<RemoteSessio
     hostKeyAlgorithms: knock.algorithms,
     judgeHostKey: knock.judge,
     nextAttempt: login.next,
+    told: login.told,
     timeoutMs: target.connectTimeoutMs,
   });
   login.succeeded();

@@ -1,6 +1,7 @@
 import type { ReadHost } from '../host/host.js';
 import type { NextAttempt } from '../host/remote.js';
-import { privateKeyState } from '../host/ssh-key.js';
+import type { Identity } from './identity.js';
+import { identityLocked, passphraseOf, readIdentity, skippedInWords } from './identity.js';
 import type { SshTarget } from './ssh-config.js';
 
 /** Asks a person for something secret; undefined when nothing was typed. */
@@ -8,6 +9,8 @@ export type AskSecret = (question: string) => Promise<string | undefined>;
 
 /** What was typed, kept in memory for the other nodes of this command, and nowhere else. */
 export interface Credentials {
+  /** There is a terminal. */
+  readonly canAsk: boolean;
   /** undefined: there is nobody to ask. @param isGood what is asked again, at most three times, until it is */
   passphrase(file: string, isGood: (passphrase: string) => boolean): Promise<string | undefined>;
   /** @param attempt 0 gives what served this user before, if anything did */
@@ -40,6 +43,7 @@ export function credentials(ask: AskSecret | undefined): Credentials {
     return undefined;
   };
   return {
+    canAsk: ask !== undefined,
     passphrase(file, isGood) {
       const known = passphrases.get(file) ?? inTurn(() => askPassphrase(file, isGood));
       passphrases.set(file, known);
@@ -59,11 +63,6 @@ export function credentials(ask: AskSecret | undefined): Credentials {
 
 type Method = 'agent' | 'plain-keys' | 'encrypted-keys' | 'password';
 
-interface IdentityFile {
-  readonly file: string;
-  readonly key: Buffer;
-}
-
 export interface LoginGiven {
   readonly target: SshTarget;
   readonly where: string;
@@ -73,6 +72,8 @@ export interface LoginGiven {
 
 export interface Login {
   readonly next: NextAttempt;
+  /** What was tried and what was not, a line each, for whoever reads of a refusal. */
+  readonly told: () => readonly string[];
   /** To be told when the login was taken. */
   readonly succeeded: () => void;
 }
@@ -80,28 +81,43 @@ export interface Login {
 /** What ssh would try, in its order: the agent, the keys, and a password when a person is there to be asked. */
 export function loginOf({ target, where, host, credentials: known }: LoginGiven): Login {
   let typed: string | undefined;
+  const tried: string[] = [];
+  const skipped: Identity[] = [];
   async function* attempts(): AsyncGenerator<Awaited<ReturnType<NextAttempt>>, undefined, readonly string[]> {
     let methods = yield { kind: 'none' };
     const takes = (method: Method): boolean =>
       method === 'password'
         ? methods.includes('password') || methods.includes('keyboard-interactive')
         : methods.includes('publickey');
-    if (target.agent !== undefined && takes('agent'))
+    if (target.agent !== undefined && takes('agent')) {
+      tried.push(`${target.identitiesOnly ? 'the named keys of ' : ''}the agent at ${target.agent}`);
       methods = yield {
         ...{ kind: 'agent', socket: target.agent },
         ...(target.identitiesOnly ? { only: await publicKeysOf(host, target.identityFiles) } : {}),
       };
-    const identities = await identitiesOf(host, target.identityFiles);
-    for (const { file, key } of identities)
-      if (takes('plain-keys') && privateKeyState(key) === 'plain') methods = yield { kind: 'key', file, key };
-    for (const { file, key } of identities) {
-      if (!takes('encrypted-keys') || privateKeyState(key) !== 'encrypted') continue;
-      const passphrase = await known.passphrase(file, (one) => privateKeyState(key, one) === 'plain');
-      if (passphrase !== undefined) methods = yield { kind: 'key', file, key, passphrase };
+    }
+    const identities = await Promise.all(target.identityFiles.map((file) => readIdentity(host, file)));
+    skipped.push(...identities.filter(({ state }) => state !== 'private' && state !== 'encrypted'));
+    for (const identity of identities) {
+      if (!takes('plain-keys') || identity.state !== 'private') continue;
+      tried.push(identity.file);
+      methods = yield { kind: 'key', file: identity.file, key: identity.key };
+    }
+    for (const identity of identities) {
+      if (!takes('encrypted-keys') || identity.state !== 'encrypted') continue;
+      const passphrase = await passphraseOf(identity, known);
+      if (passphrase === undefined) {
+        if (target.isIdentityGiven) throw identityLocked(identity.file, known);
+        skipped.push(identity);
+        continue;
+      }
+      tried.push(identity.file);
+      methods = yield { kind: 'key', file: identity.file, key: identity.key, passphrase };
     }
     for (let attempt = 0; attempt < TRIES && takes('password'); attempt += 1) {
       typed = await known.password(target.user, `Password of ${target.user} on ${where}: `, attempt);
       if (typed === undefined) return undefined;
+      if (attempt === 0) tried.push('a password');
       methods = yield { kind: 'password', password: typed };
     }
     return undefined;
@@ -114,6 +130,10 @@ export function loginOf({ target, where, host, credentials: known }: LoginGiven)
       isFirst = false;
       return value;
     },
+    told: () => [
+      ...(tried.length === 0 ? [] : [`tried: ${tried.join(', ')}`]),
+      ...skippedInWords(skipped, known),
+    ],
     succeeded: () => {
       if (typed !== undefined) known.served(target.user, typed);
     },
@@ -129,11 +149,4 @@ async function publicKeysOf(host: Pick<ReadHost, 'read'>, files: readonly string
     const blob = /^(?:ssh|ecdsa)-\S+ ([A-Za-z0-9+/=]+)/.exec(bytes?.toString('latin1') ?? '')?.[1];
     return blob === undefined ? [] : [Buffer.from(blob, 'base64')];
   });
-}
-
-async function identitiesOf(host: Pick<ReadHost, 'read'>, files: readonly string[]): Promise<IdentityFile[]> {
-  const read = await Promise.all(
-    files.map(async (file) => ({ file, key: await host.read(file).catch(() => undefined) })),
-  );
-  return read.flatMap(({ file, key }) => (key === undefined ? [] : [{ file, key }]));
 }

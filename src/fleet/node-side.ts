@@ -62,9 +62,14 @@ prepare() { # stem
   find "$incoming/$1" -maxdepth 1 -type f -printf 'file %s %f\\n'
 }
 
+# openssl's takes a quarter of sha256sum's time where the processor has instructions for it.
+digest() { # on stdin
+  if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi | cut -d ' ' -f 1
+}
+
 # Of the first bytes: what a given-up connection still writes behind them does not count.
 hash() { # stem, file, bytes
-  head -c "$3" "$incoming/$1/$2" | sha256sum | cut -d ' ' -f 1
+  head -c "$3" "$incoming/$1/$2" | digest
 }
 
 discard() { # stem, file
@@ -78,7 +83,7 @@ receive() { # stem, file, offset
 }
 
 finish() { # stem, file, SHA-256, its own name
-  found=$(sha256sum <"$incoming/$1/$2" | cut -d ' ' -f 1)
+  found=$(digest <"$incoming/$1/$2")
   [ "$found" = "$3" ] || fail 73 "$found"
   mv -f -- "$incoming/$1/$2" "$incoming/$1/$4"
 }

@@ -22,6 +22,8 @@ export interface SshTarget {
   readonly knownAs: string;
   readonly knownHostsFiles: readonly string[];
   readonly identityFiles: readonly string[];
+  /** A person named the key for this command: that it cannot be used is an error. */
+  readonly isIdentityGiven: boolean;
   /** Of the agent's keys only those that identityFiles names. */
   readonly identitiesOnly: boolean;
   /** The agent's socket. */
@@ -144,6 +146,7 @@ function targetOf(
       .map(unhomed),
     identityFiles:
       flags.identity === undefined ? (settings.get('identityfile') ?? []).map(unhomed) : [flags.identity],
+    isIdentityGiven: flags.identity !== undefined,
     identitiesOnly: flags.identity !== undefined || only(settings, 'identitiesonly') === 'yes',
     agent: agentOf(setting(settings, 'identityagent'), agentSocket, unhomed),
     jumps: jumpsOf(setting(settings, 'proxyjump')),

@@ -181,21 +181,49 @@ async function sendFrom(
   onSent: (bytes: number) => void,
 ): Promise<void> {
   const pipe = pipeInto(process);
+  const pool = bufferPool();
   let skip = offset;
-  for await (const chunk of host.chunks(file.path)) {
+  for await (const chunk of host.chunks(file.path, pool.next)) {
     const piece = chunk.subarray(Math.min(skip, chunk.length));
     skip -= chunk.length - piece.length;
     if (piece.length === 0) continue;
-    if (!(await pipe.put(piece))) return;
+    if (!(await pipe.put(piece, pool.lent()))) return;
     onSent(piece.length);
   }
   process.stdin.end();
 }
 
 interface Pipe {
-  /** Waits until there is room for more; false when nobody takes it any more. */
-  put(piece: Buffer): Promise<boolean>;
+  /**
+   * Waits until there is room for more; false when nobody takes it any more.
+   * @param done called when the piece is not needed any more
+   */
+  put(piece: Buffer, done: () => void): Promise<boolean>;
 }
+
+interface BufferPool {
+  readonly next: () => Promise<Buffer>;
+  /** @returns what gives back the buffer that `next` gave last */
+  lent(): () => void;
+}
+
+/** The same few buffers again and again: fresh ones cost the kernel more than the reading. */
+function bufferPool(): BufferPool {
+  const free: Buffer[] = [];
+  let last: Buffer = Buffer.alloc(0);
+  return {
+    next: () => {
+      last = free.pop() ?? Buffer.allocUnsafe(PIECE_BYTES);
+      return Promise.resolve(last);
+    },
+    lent: () => {
+      const lent = last;
+      return () => void free.push(lent);
+    },
+  };
+}
+
+const PIECE_BYTES = 1024 * 1024;
 
 /** So much is under way while the next piece is read: waiting until all is gone would leave the line idle. */
 const UNDER_WAY_BYTES = 4 * 1024 * 1024;
@@ -211,9 +239,10 @@ function pipeInto(process: RemoteProcess): Pipe {
   };
   process.ended.then(ends, ends);
   return {
-    async put(piece) {
+    async put(piece, done) {
       far.underWayBytes += piece.length;
       process.stdin.write(piece, () => {
+        done();
         far.underWayBytes -= piece.length;
         wake();
       });

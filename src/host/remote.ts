@@ -54,6 +54,8 @@ export interface DialRequest {
   /** Asked once, before anything of the login is sent; an error ends the connection. */
   readonly judgeHostKey: (key: Buffer) => BundleError | undefined;
   readonly nextAttempt: NextAttempt;
+  /** What was tried and what was not, for the words of a refusal. */
+  readonly told: () => readonly string[];
   /** Until the host key was seen. */
   readonly timeoutMs: number;
 }

@@ -1,10 +1,14 @@
+import type { ParsedKey } from 'ssh2';
 import ssh2 from 'ssh2';
 
-export type PrivateKeyState = 'plain' | 'encrypted' | 'unreadable';
+export type KeyFileState = 'private' | 'encrypted' | 'public' | 'no key';
 
-/** Whether a private key's file can be used as it is, or with this passphrase. */
-export function privateKeyState(bytes: Buffer, passphrase?: string): PrivateKeyState {
-  const parsed: unknown = ssh2.utils.parseKey(bytes, passphrase);
-  if (!(parsed instanceof Error)) return 'plain';
-  return /encrypted|passphrase|decrypt|integrity|bad pass/i.test(parsed.message) ? 'encrypted' : 'unreadable';
+/** What a file of a key is, read with this passphrase: ready to be used (`private`), or why not. */
+export function keyFileState(bytes: Buffer, passphrase?: string): KeyFileState {
+  // A file may hold several keys; ssh2's types know of one.
+  const parsed = ssh2.utils.parseKey(bytes, passphrase) as ParsedKey | ParsedKey[] | Error;
+  const key = Array.isArray(parsed) ? parsed[0] : parsed;
+  if (key === undefined) return 'no key';
+  if (!(key instanceof Error)) return key.isPrivateKey() ? 'private' : 'public';
+  return /encrypted|passphrase|decrypt|integrity|bad pass/i.test(key.message) ? 'encrypted' : 'no key';
 }

@@ -11,6 +11,7 @@ import type {
 import ssh2 from 'ssh2';
 import type { BundleError } from '../errors.js';
 import { refusedError } from '../errors.js';
+import { batchedSocket } from './batched-socket.js';
 import type { DialRequest, LoginAttempt, RemoteEnd, RemoteProcess, RemoteSession } from './remote.js';
 
 /** A dead peer is noticed after 15 s; ssh2 asks nothing unless it is told to. */
@@ -34,7 +35,8 @@ const CIPHERS: ConnectConfig['algorithms'] = {
  * @throws BundleError the judge's own; NODE_UNREACHABLE; LOGIN_REFUSED
  */
 export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
-  const sock = await request.via?.forward(request.host, request.port);
+  const sock =
+    (await request.via?.forward(request.host, request.port)) ?? batchedSocket(request.host, request.port);
   const client = new ssh2.Client();
   const failure = new Promise<never>((_resolve, reject) => {
     connecting(client, request, sock, reject);
@@ -52,10 +54,11 @@ export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
 function connecting(
   client: Client,
   request: DialRequest,
-  sock: Duplex | undefined,
+  sock: Duplex,
   reject: (error: Error) => void,
 ): void {
   let refusal: BundleError | undefined;
+  const agentWords: string[] = [];
   const slow = setTimeout(() => {
     reject(unreachable(request, `no answer within ${String(request.timeoutMs / 1000)} s`));
   }, request.timeoutMs);
@@ -68,12 +71,16 @@ function connecting(
   });
   // ssh2 may emit more than one; without a listener the second one would end the process.
   client.on('error', (error: Error & { level?: string }) => {
+    // What is left is tried without it: ssh2 goes on by itself, as ssh does.
+    if (error.level === 'agent') {
+      agentWords.push(`the agent did not do its part: ${error.message}`);
+      return;
+    }
     clearTimeout(slow);
-    reject(refusal ?? failureOf(request, error));
+    reject(refusal ?? failureOf({ ...request, told: () => [...request.told(), ...agentWords] }, error));
   });
-  const tried = new Set<string>();
   client.connect({
-    ...(sock === undefined ? { host: request.host, port: request.port } : { sock }),
+    sock,
     username: request.user,
     keepaliveInterval: KEEPALIVE_MS,
     keepaliveCountMax: KEEPALIVE_MISSES,
@@ -93,7 +100,6 @@ function connecting(
       const give = next as (method: AnyAuthMethod | false) => void;
       request.nextAttempt(left).then(
         (attempt) => {
-          if (attempt !== undefined) tried.add(attempt.kind);
           give(attempt === undefined ? false : methodOf(attempt, request.user, left));
         },
         (error: unknown) => {
@@ -234,6 +240,7 @@ function failureOf(request: DialRequest, error: Error & { level?: string }): Bun
       code: 'LOGIN_REFUSED',
       message: `the login as ${request.user} was refused: too many keys were offered`,
       where: request.where,
+      details: request.told(),
       hint: 'Name the key in the ssh configuration (IdentityFile, with IdentitiesOnly yes), or give it: --identity FILE',
       cause: error,
     });
@@ -242,6 +249,7 @@ function failureOf(request: DialRequest, error: Error & { level?: string }): Bun
     code: 'LOGIN_REFUSED',
     message: `the login as ${request.user} was refused`,
     where: request.where,
+    details: request.told(),
     hint: `Try it by hand: ssh -p ${String(request.port)} ${request.user}@${request.host}. What works there works here; a password is asked for only on a terminal.`,
     cause: error,
   });

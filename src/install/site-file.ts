@@ -8,7 +8,7 @@ import type { Contents } from '../model/contents.js';
 import { Sha256 } from '../model/grammar.js';
 import { MAX_DOCUMENT_BYTES } from '../model/document.js';
 import { neighbourProblem } from '../model/site-neighbours.js';
-import { parseSite } from '../model/site.js';
+import { nodeOf, parseSite } from '../model/site.js';
 import type { Site } from '../model/site.js';
 import type { Reporter } from '../report.js';
 import type { Audit } from './audit.js';
@@ -35,22 +35,17 @@ export interface SiteRead {
 /** The site file and the secrets beside it, read once. */
 export async function readSite(host: ReadHost, request: SiteRequest, contents: Contents): Promise<SiteRead> {
   const configured = contents.components.filter((component) => component.configuration !== undefined);
-  if (configured.length === 0)
+  if (configured.length === 0) {
+    await requireNodeOfSite(host, request);
     return { configuration: NOTHING_CONFIGURED, node: null, digest: null, secrets: [] };
+  }
   if (request.site === undefined || request.node === undefined)
     throw usageError({
       code: 'NO_SITE',
       message: `${configured.map((component) => component.name).join(' and ')} ${configured.length === 1 ? 'needs' : 'need'} a site file and the name of this node`,
       hint: 'Add: --site site.yaml --node NAME',
     });
-  const bytes = await host.read(request.site);
-  if (bytes === undefined)
-    throw usageError({
-      code: 'NO_SITE',
-      message: 'the site file is not there',
-      where: request.site,
-      hint: 'Give its path: --site site.yaml',
-    });
+  const bytes = await readGivenSite(host, request.site);
   const site = parseSite(bytes, request.site, declaredValues(contents.components));
   await requireApart(host, site, request.site);
   const secrets = new Map<string, { text: string; path: string }>();
@@ -83,6 +78,28 @@ export async function readSite(host: ReadHost, request: SiteRequest, contents: C
     digest,
     secrets: [...secrets.values()].map(({ text }) => text.trim()),
   };
+}
+
+/**
+ * A bundle in which nothing is configured asks for no site; one that is given is read all the same, so that a
+ * mistyped name is not taken for this node's. @throws BundleError exit 2 or 3
+ */
+async function requireNodeOfSite(host: ReadHost, { site, node }: SiteRequest): Promise<void> {
+  if (site === undefined) return;
+  const read = parseSite(await readGivenSite(host, site), site);
+  if (node !== undefined) nodeOf(read, node);
+}
+
+/** @throws BundleError exit 2 */
+async function readGivenSite(host: ReadHost, path: string): Promise<Buffer> {
+  const bytes = await host.read(path);
+  if (bytes !== undefined) return bytes;
+  throw usageError({
+    code: 'NO_SITE',
+    message: 'the site file is not there',
+    where: path,
+    hint: 'Give its path: --site site.yaml',
+  });
 }
 
 /** More than an office has; a folder of thousands is not read through. */

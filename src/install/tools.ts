@@ -8,13 +8,14 @@ import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
 import { alone } from './alone.js';
+import { raiseFloor, readFloor } from './floor.js';
 import { keysFor } from './keys.js';
 import { commandScript } from './plan.js';
 import { readReceipt } from './receipt.js';
 import { digestOf, requireDigest } from './staged.js';
 import { dropLeftovers } from './tidy.js';
 import type { TrustedKey, Verified } from './trust.js';
-import { verifyChecksums } from './trust.js';
+import { requireSequence, verifyChecksums } from './trust.js';
 import { unpack } from './unpack.js';
 
 export interface ToolsRequest {
@@ -33,7 +34,8 @@ export interface ToolsResult {
 
 /**
  * The command and its runtime, and nothing of what the bundle carries: what a jump host needs. Nothing runs
- * here, so there is nothing to undo: the same command again puts right what a broken one left.
+ * here, so there is nothing to undo: the same command again puts right what a broken one left. Tools of an older
+ * release of the same product do not replace newer ones.
  * @throws BundleError exit 2–5
  */
 export async function installTools(host: Host, request: ToolsRequest): Promise<ToolsResult> {
@@ -55,6 +57,7 @@ async function installLocked(host: Host, request: ToolsRequest, stage: string): 
   const verified = await inStep(reporter, 'verify', 'verify the signature', () =>
     verifyChecksums(host, request.directory, keys.trust),
   );
+  requireSequence(verified.checksums, verified.digest, undefined, await readFloor(host, undefined));
   await host.makeDirectory(stage, { mode: 0o700 });
   const contents = await inStep(reporter, 'stage', 'copy and verify the payload', () =>
     stagePayload(host, request, verified, stage),
@@ -67,6 +70,8 @@ async function installLocked(host: Host, request: ToolsRequest, stage: string): 
       where: request.directory,
       hint: 'Ask the packager for a release that a newer "bundle create" made.',
     });
+  const { name, sequence } = verified.checksums;
+  await raiseFloor(host, undefined, name, { sequence, digest: verified.digest });
   const changed = await inStep(reporter, 'command', 'keep the command on this machine', () =>
     placeTools(host, contents, stage),
   );

@@ -35,7 +35,7 @@ export function requireSequence(
   const before =
     receipt?.digest === committed.digest
       ? `the installed ${checksums.name} ${receipt.contents.version}`
-      : `a release of ${checksums.name} that was installed here before`;
+      : `a release of ${checksums.name} that was here before, installed or as a jump host's tools`;
   throw refusedError({
     code: same ? 'SEQUENCE_EQUAL' : 'SEQUENCE_LOWER',
     message: same

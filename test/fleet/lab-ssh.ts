@@ -95,7 +95,7 @@ export interface Connecting {
   readonly known?: string;
   /** The whole ssh configuration, besides the known hosts. */
   readonly config?: string;
-  readonly identity?: 'plain' | 'encrypted' | 'rsa' | 'in-agent' | 'none';
+  readonly identity?: 'plain' | 'encrypted' | 'rsa' | 'in-agent' | 'no-key' | 'none';
   readonly user?: string;
   readonly ask?: AskSecret;
   readonly agent?: string;

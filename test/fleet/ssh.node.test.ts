@@ -7,14 +7,14 @@ import { addSudo } from '../lab/sudo.js';
 import type { Connecting, Cutter, SshLab } from './lab-ssh.js';
 import { cutter, PASSPHRASE, PASSWORD, shellOn, sshLab, USER } from './lab-ssh.js';
 
-/** Real sshd on two machines of the lab; `hop` stands between when a test says so. */
+/** Real sshd on three machines of the lab; `hop` and `hop2` stand between when a test says so. */
 describe('a login over SSH', () => {
   let ssh: SshLab;
   let known: string;
   let fingerprints: Record<'ed25519' | 'rsa', string>;
 
   beforeAll(async () => {
-    ssh = await sshLab(['lb1', 'hop']);
+    ssh = await sshLab(['lb1', 'hop', 'hop2']);
     known = `${ssh.address('lb1')} ${await ssh.hostKey('lb1')}\n`;
     fingerprints = { ed25519: await fingerprint('ed25519'), rsa: await fingerprint('rsa') };
   });
@@ -210,6 +210,31 @@ describe('a login over SSH', () => {
       expect(refused.code).toBe('LOGIN_REFUSED');
       expect(refused.hint).toContain(`ssh -p 22 ${USER}@${ssh.address('lb1')}`);
     });
+
+    it('says with a refusal which keys were refused, and which were not tried and why', async () => {
+      await ssh.sh('lb1', `mv /home/${USER}/.ssh/authorized_keys /home/${USER}/.ssh/away`);
+      const at = (name: string): string => path.join(ssh.home, name);
+      ssh.file('no-key', 'what somebody wrote\n');
+      const config = ['plain', 'encrypted', 'absent'].map((name) => `IdentityFile ${at(name)}\n`).join('');
+      const refused = await refusal({ known, config, identity: 'no-key', user: USER });
+      await ssh.sh('lb1', `mv /home/${USER}/.ssh/away /home/${USER}/.ssh/authorized_keys`);
+      expect(refused.code).toBe('LOGIN_REFUSED');
+      expect(refused.details).toEqual([
+        `tried: ${at('plain')}`,
+        `not tried: ${at('no-key')} is no private key`,
+        `not tried: ${at('encrypted')} is encrypted, and there is no terminal to ask for its passphrase on`,
+        `not there: ${at('absent')}`,
+      ]);
+    });
+
+    it('goes on without an agent that does not answer, and says so when nothing else was taken', async () => {
+      const gone = { known, agent: path.join(ssh.home, 'gone') };
+      expect(await hostName(gone)).toBe('lb1\n');
+      const refused = await refusal({ ...gone, identity: 'none' });
+      expect(refused.code).toBe('LOGIN_REFUSED');
+      expect(refused.details).toContain(`tried: the agent at ${gone.agent}`);
+      expect(refused.details).toContain('the agent did not do its part: Failed to connect to agent');
+    });
   });
 
   describe('through a jump host', () => {
@@ -221,6 +246,23 @@ describe('a login over SSH', () => {
       const both = `${known}${ssh.address('hop')} ${await ssh.hostKey('hop')}\n`;
       expect(await hostName({ known: both, config: config() })).toBe('lb1\n');
       expect(await ssh.logins('lb1')).toContain(`Accepted publickey for root from ${ssh.address('hop')}`);
+    });
+
+    it('and through another one before it, each with its own key', async () => {
+      const both = `Host lb1\n  HostName ${ssh.address('lb1')}\n  ProxyJump root@${ssh.address('hop2')},root@${ssh.address('hop')}\n`;
+      const keys = `${known}${ssh.address('hop')} ${await ssh.hostKey('hop')}\n`;
+      await ssh.logins('lb1');
+      await ssh.logins('hop');
+      const all = `${keys}${ssh.address('hop2')} ${await ssh.hostKey('hop2')}\n`;
+      expect(await hostName({ known: all, config: both })).toBe('lb1\n');
+      expect(await ssh.logins('hop')).toContain(`Accepted publickey for root from ${ssh.address('hop2')}`);
+      expect(await ssh.logins('lb1')).toContain(`Accepted publickey for root from ${ssh.address('hop')}`);
+      // The first one's key is wrong: nothing reaches the second.
+      const wrong = `${keys}${ssh.address('hop2')} ${await ssh.hostKey('hop')}\n`;
+      const refused = await refusal({ known: wrong, config: both, ask: nobody });
+      expect(refused.code).toBe('WRONG_HOST_KEY');
+      expect(refused.where).toContain(`jump host ${ssh.address('hop2')}`);
+      expect(await ssh.logins('hop')).not.toMatch(/Connection from|Accepted/);
     });
 
     it("is not begun when the jump host's own key is unknown", async () => {

@@ -114,6 +114,21 @@ describe('the way through an installation', () => {
     untouched(host);
   });
 
+  it('refuses a node that the site lacks, also where the bundle asks for no site', async () => {
+    const host = node();
+    host.put('/desk/site.yaml', SITE);
+    const given = { site: '/desk/site.yaml', dryRun: true };
+    expect(await failure(run(host, { ...given, node: 'n2' }))).toMatchObject({
+      ...{ code: 'NODE_UNKNOWN', exit: 3 },
+      hint: expect.stringContaining('n1') as unknown,
+    });
+    expect(await failure(run(host, { ...given, site: '/desk/other.yaml' }))).toMatchObject({
+      ...{ code: 'NO_SITE', exit: 2, where: '/desk/other.yaml' },
+    });
+    untouched(host);
+    expect((await run(host, { ...given, node: 'n1' })).outcome).toBe('planned');
+  });
+
   it('refuses a signed folder whose checksum file speaks of another release than bundle.json', async () => {
     // The sequence floor is compared with the first, the receipt keeps the second.
     const other = path.join(work, 'other');
