@@ -1,6 +1,5 @@
 import type { ReadHost } from '../host/host.js';
 import type { NextAttempt } from '../host/remote.js';
-import { privateKeyState } from '../host/ssh-key.js';
 import type { SshTarget } from './ssh-config.js';
 
 /** Asks a person for something secret; undefined when nothing was typed. */
@@ -91,6 +90,7 @@ export function loginOf({ target, where, host, credentials: known }: LoginGiven)
         ...{ kind: 'agent', socket: target.agent },
         ...(target.identitiesOnly ? { only: await publicKeysOf(host, target.identityFiles) } : {}),
       };
+    const { privateKeyState } = await import('../host/ssh-key.js');
     const identities = await identitiesOf(host, target.identityFiles);
     for (const { file, key } of identities)
       if (takes('plain-keys') && privateKeyState(key) === 'plain') methods = yield { kind: 'key', file, key };
