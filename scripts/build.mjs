@@ -10,7 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from './run.mjs';
 
@@ -51,7 +51,15 @@ const carried = {
   external: ['cpu-features', '*.node'],
 };
 const entries = [
-  { from: 'src/cli.ts', to: 'cli.js', options: { format: 'esm', target: 'node20', packages: 'external' } },
+  // A file for each part that commands load by themselves; a start reads only what its command needs.
+  {
+    from: 'src/cli.ts',
+    to: 'cli.js',
+    options: {
+      ...{ format: 'esm', target: 'node20', packages: 'external', splitting: true },
+      chunkNames: 'cli-[name]-[hash]',
+    },
+  },
   { from: 'src/installer.ts', to: 'installer.cjs', options: carried },
   { from: 'src/deploy.ts', to: 'deploy.cjs', options: carried },
 ];
@@ -68,18 +76,24 @@ for (const { from, to, options } of entries) {
   const { outputFiles, metafile } = await esbuild.build({
     ...common,
     ...options,
-    entryPoints: [from],
-    outfile: join(outdir, to),
+    entryPoints: { [basename(to, extname(to))]: from },
+    outdir,
+    outExtension: { '.js': extname(to) },
     write: false,
   });
-  const text = withShebang(outputFiles[0].text);
-  writeFileSync(join(outdir, to), text);
-  chmodSync(join(outdir, to), 0o755);
+  for (const { path, text } of outputFiles) {
+    const isEntry = path === join(outdir, to);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, isEntry ? withShebang(text) : text);
+    chmodSync(path, isEntry ? 0o755 : 0o644);
+  }
   for (const input of Object.keys(metafile.inputs)) {
     const folder = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0];
     if (folder !== undefined) bundled.add(folder);
   }
-  console.log(`built ${to} (${Math.ceil(text.length / 1024)} KiB)`);
+  const sizeBytes = outputFiles.reduce((sum, { contents }) => sum + contents.length, 0);
+  const parts = outputFiles.length === 1 ? '' : ` in ${outputFiles.length} files`;
+  console.log(`built ${to} (${Math.ceil(sizeBytes / 1024)} KiB${parts})`);
 }
 
 for (const script of ['src/install/install.sh']) {

@@ -6,26 +6,16 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, oneOf, reporterFor, runProgram } from './commandline.js';
 import type { CreateResult } from './create/create.js';
-import { createBundle, lockManifest } from './create/create.js';
-import { initFolder } from './create/init.js';
-import { keygen } from './create/keys.js';
 import type { CacheEntry } from './create/cache.js';
 import type { SignResult } from './create/sign-folder.js';
-import { deployCommand, siteStatusCommand } from './rollout-commands.js';
 import { usageError } from './errors.js';
-import { defaultCacheDirectory } from './create/store.js';
-import { listCache, pruneCache } from './create/cache.js';
-import { localHost } from './host/local.js';
-import { dialSsh } from './host/ssh.js';
-import { signBundle } from './create/sign-folder.js';
+import type { Host } from './host/host.js';
+import type { Dial } from './host/remote.js';
 import { formatFingerprint } from './model/signature.js';
 import { formatBytes } from './report.js';
-import { exportCommands } from './export-commands.js';
-import { deskPlanCommand } from './plan-commands.js';
-import { receiptReviewCommands } from './receipt-commands.js';
-import { reviewCommands } from './review-commands.js';
-import { releaseWords } from './review/verify.js';
 import { askNewPassphrase, askPassphrase, hasTerminal } from './terminal.js';
+
+// What one command needs is loaded by that command: most of a start is reading modules (docs/performance.md).
 
 /** The folder of the package: src/ when run from source, build/ when built. */
 const packageFolder = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -58,7 +48,8 @@ function version(): string {
   return typeof text === 'object' && text !== null && 'version' in text ? String(text.version) : 'unknown';
 }
 
-function program(): Command {
+/** @param word the command that was typed; unless it is known, every command is there */
+async function program(word: string | undefined): Promise<Command> {
   const root = new Command('bundle')
     .description(
       'Makes a signed bundle of RPMs, pinned sources and an installer, for hosts without internet.',
@@ -113,14 +104,58 @@ function program(): Command {
       ].join('\n'),
     )
     .action(runSign);
-  deployCommand(root, { host: localHost, dial: dialSsh });
-  siteStatusCommand(root, { host: localHost, dial: dialSsh });
-  deskPlanCommand(root, localHost);
-  exportCommands(root, version);
-  receiptReviewCommands(root, { host: localHost });
-  reviewCommands(root, { host: localHost, trustStore: false });
+  const own = ['cache', '--version', '-V', ...root.commands.map((command) => command.name())];
+  if (word === undefined || !own.includes(word)) {
+    const named = GROUPS.filter(({ commands }) => word !== undefined && commands.includes(word));
+    for (const group of named.length > 0 ? named : GROUPS) await group.add(root);
+  }
   cacheCommands(root.command('cache').description('what is kept between runs'));
   return root;
+}
+
+/** In the order of the help. */
+const GROUPS: readonly { readonly commands: readonly string[]; add(root: Command): Promise<void> }[] = [
+  {
+    commands: ['deploy', 'status'],
+    async add(root) {
+      const { deployCommand, siteStatusCommand } = await import('./rollout-commands.js');
+      const dial: Dial = async (given) => (await import('./host/ssh.js')).dialSsh(given);
+      const setting = { host: await hostHere(), dial };
+      deployCommand(root, setting);
+      siteStatusCommand(root, setting);
+    },
+  },
+  {
+    commands: ['plan'],
+    async add(root) {
+      (await import('./plan-commands.js')).deskPlanCommand(root, await hostHere());
+    },
+  },
+  {
+    commands: ['export'],
+    async add(root) {
+      (await import('./export-commands.js')).exportCommands(root, version);
+    },
+  },
+  {
+    commands: ['receipts'],
+    async add(root) {
+      (await import('./receipt-commands.js')).receiptReviewCommands(root, { host: await hostHere() });
+    },
+  },
+  {
+    commands: ['verify', 'inspect'],
+    async add(root) {
+      (await import('./review-commands.js')).reviewCommands(root, {
+        host: await hostHere(),
+        trustStore: false,
+      });
+    },
+  },
+];
+
+async function hostHere(): Promise<() => Host> {
+  return (await import('./host/local.js')).localHost;
 }
 
 function cacheCommands(cache: Command): void {
@@ -168,6 +203,7 @@ function collectOptions(command: Command): Command {
 }
 
 async function runInit(folder: string, options: CommonOptions): Promise<void> {
+  const { initFolder } = await import('./create/init.js');
   const written = await initFolder(packageFolder, folder);
   if (options.output === 'json') {
     print(`${JSON.stringify({ folder, written }, null, 2)}\n`);
@@ -196,6 +232,7 @@ async function runKeygen(
       message: 'there is no terminal to ask for the passphrase on; no key was made',
       hint: 'Give --passphrase-file FILE.',
     });
+  const { keygen } = await import('./create/keys.js');
   const made = await keygen({
     prefix: options.out,
     ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
@@ -218,7 +255,8 @@ async function runKeygen(
 }
 
 /** What lock and create have in common: where things are, and how they are stopped. */
-function collection(manifest: string, options: CollectOptions) {
+async function collection(manifest: string, options: CollectOptions) {
+  const { defaultCacheDirectory } = await import('./create/store.js');
   const env = environment();
   const engine = options.engine ?? engineOf(env['AIRBUNDLE_ENGINE']);
   const image = options.image ?? env['AIRBUNDLE_IMAGE'];
@@ -266,8 +304,9 @@ async function runLock(
   const update = components.length > 0 ? components : 'all';
   const reporter = reporterFor(options, process.env);
   try {
+    const { lockManifest } = await import('./create/create.js');
     const locked = await lockManifest({
-      ...collection(manifest, options),
+      ...(await collection(manifest, options)),
       ...(options.update === true ? { update } : {}),
       reporter,
     });
@@ -310,8 +349,9 @@ async function runCreate(manifest: string, options: CreateOptions): Promise<void
   requireOneOf(options);
   const reporter = reporterFor(options, process.env);
   try {
+    const { createBundle } = await import('./create/create.js');
     const result = await createBundle({
-      ...collection(manifest, options),
+      ...(await collection(manifest, options)),
       out: options.out,
       keyPath: options.key,
       ...passphraseSource(options),
@@ -334,19 +374,21 @@ async function runSign(
 ): Promise<void> {
   const reporter = reporterFor(options, process.env);
   try {
-    const signed = await signBundle(localHost(), {
+    const { signBundle } = await import('./create/sign-folder.js');
+    const signed = await signBundle((await hostHere())(), {
       bundle,
       keyPath: options.key,
       ...passphraseSource(options),
       reporter,
     });
-    print(options.output === 'json' ? `${JSON.stringify(signed, null, 2)}\n` : describeSigned(signed));
+    print(options.output === 'json' ? `${JSON.stringify(signed, null, 2)}\n` : await describeSigned(signed));
   } finally {
     reporter.close();
   }
 }
 
-function describeSigned(signed: SignResult): string {
+async function describeSigned(signed: SignResult): Promise<string> {
+  const { releaseWords } = await import('./review/verify.js');
   const { checksums, digest, state } = signed;
   return [
     `${state === 'same' ? 'was signed by this key already' : 'signed'}: ${releaseWords(checksums)}`,
@@ -369,13 +411,15 @@ interface CacheOptions extends CommonOptions {
   readonly cache?: string;
 }
 
-function cacheFolder(options: CacheOptions): string {
+async function cacheFolder(options: CacheOptions): Promise<string> {
+  const { defaultCacheDirectory } = await import('./create/store.js');
   const env = environment();
   return options.cache ?? env['AIRBUNDLE_CACHE'] ?? defaultCacheDirectory(env, homedir());
 }
 
 async function runCacheList(options: CacheOptions): Promise<void> {
-  const list = await listCache(cacheFolder(options));
+  const { listCache } = await import('./create/cache.js');
+  const list = await listCache(await cacheFolder(options));
   print(
     options.output === 'json'
       ? `${JSON.stringify(list, null, 2)}\n`
@@ -391,8 +435,9 @@ async function runCachePrune(
   locks: readonly string[],
   options: CacheOptions & { readonly olderThan: number; readonly dryRun?: boolean },
 ): Promise<void> {
+  const { pruneCache } = await import('./create/cache.js');
   const result = await pruneCache({
-    cacheDir: cacheFolder(options),
+    cacheDir: await cacheFolder(options),
     lockPaths: locks,
     olderThanDays: options.olderThan,
     dryRun: options.dryRun === true,
@@ -454,4 +499,6 @@ function print(text: string): void {
 
 // execa's signal-exit takes away Node's own ignoring of SIGXFSZ: a write past a file-size limit is to fail, not to kill.
 process.on('SIGXFSZ', () => undefined);
-void runProgram(program(), process.argv).then((code) => process.exit(code));
+void program(process.argv[2])
+  .then((commands) => runProgram(commands, process.argv))
+  .then((code) => process.exit(code));

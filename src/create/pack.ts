@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
 import { untrustedError } from '../errors.js';
 import { startHasher } from '../host/hasher.js';
 import type { Member } from '../model/contents.js';
 import type { Sha256 } from '../model/grammar.js';
 import { BLOCK_BYTES, paddingBytes, trailerBytes, ustarHeader } from '../model/ustar.js';
-import { unwritable, writeAll } from './store.js';
+import { unwritable } from './store.js';
 
 /** A member and the file that holds its bytes. */
 export interface PackMember extends Member {
@@ -32,66 +32,54 @@ export interface Packed {
   readonly syncMs: number;
 }
 
-const CHUNK_BYTES = 1024 * 1024;
-const CHUNKS = 6;
+/** A few of these stay in a core's own cache from reading to writing; larger ones cost twice the time (docs/performance.md). */
+const CHUNK_BYTES = 256 * 1024;
+const CHUNKS = 8;
 
 /**
  * Writes the canonical tar. The bytes that go into it are the bytes that are hashed: each member is
- * compared with its digest on the way. Reading, both hashes and writing overlap; memory is constant.
+ * compared with its digest on the way. This thread reads and hashes the members, another one hashes the whole
+ * and writes; memory is constant.
  * @throws BundleError exit 4 naming the member that has other bytes; exit 6 when it cannot be written
  */
 export async function packTar(request: PackRequest): Promise<Packed> {
   const { output, signal } = request;
   const totalBytes = packedBytes(request);
   const read = tarReader(request);
-  const hasher = startHasher(CHUNKS, CHUNK_BYTES);
-  const file = await open(output, 'wx', 0o644).catch(async (cause: unknown) => {
-    await hasher.close();
+  const cannotWrite = (cause: unknown): never => {
     throw unwritable(output, cause);
-  });
-  const busy: Promise<unknown>[] = hasher.slots.map(() => Promise.resolve());
+  };
+  const file = await open(output, 'wx', 0o644).catch(cannotWrite);
+  const sink = startHasher(CHUNKS, CHUNK_BYTES, file.fd);
+  const busy: Promise<unknown>[] = sink.slots.map(() => Promise.resolve());
   const memberHashes = new Map<PackMember, Hash>();
-  let next: Promise<Filled> | undefined;
   try {
-    const fill = async (chunk: number): Promise<Filled> => {
+    let position = 0;
+    for (let chunk = 0; ; chunk += 1) {
       const slot = chunk % CHUNKS;
       await busy[slot];
-      return read.fill(hasher.slots[slot] as Buffer);
-    };
-    let position = 0;
-    next = fill(0);
-    for (let chunk = 0; ; chunk += 1) {
-      const { length, parts } = await next;
       signal?.throwIfAborted();
+      const bytes = sink.slots[slot] as Buffer;
+      const { length, parts } = read.fill(bytes);
       if (length === 0) break;
-      const slot = chunk % CHUNKS;
-      const bytes = (hasher.slots[slot] as Buffer).subarray(0, length);
-      const written = writeAll(file, bytes, position).catch((cause: unknown) => {
-        throw unwritable(output, cause);
-      });
-      const both = Promise.all([hasher.update(slot, length), written]);
-      busy[slot] = both;
-      next = fill(chunk + 1);
-      // Both are awaited a round later; until then a failure must not count as unhandled.
-      both.catch(() => undefined);
-      next.catch(() => undefined);
-
+      const kept = sink.update(slot, length).catch(cannotWrite);
+      busy[slot] = kept;
+      // It is awaited when the slot is wanted again; until then a failure must not count as unhandled.
+      kept.catch(() => undefined);
       for (const part of parts) hashPart(part, bytes, memberHashes);
       position += length;
       request.onProgress?.(position, totalBytes);
     }
     await Promise.all(busy);
-    const sha256 = await hasher.digest();
+    const sha256 = await sink.digest();
     const startedMs = performance.now();
-    await file.sync().catch((cause: unknown) => {
-      throw unwritable(output, cause);
-    });
+    await file.sync().catch(cannotWrite);
     return { sha256, sizeBytes: position, syncMs: performance.now() - startedMs };
   } finally {
-    await Promise.allSettled([...busy, next]);
-    await read.close();
+    await Promise.allSettled(busy);
+    read.close();
+    await sink.close();
     await file.close();
-    await hasher.close();
   }
 }
 
@@ -115,8 +103,12 @@ interface Filled {
   readonly parts: readonly Part[];
 }
 
-/** The tar as a sequence of full chunks: headers, padding and small members share one. */
-function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>; close(): Promise<void> } {
+/**
+ * The tar as a sequence of full chunks: headers, padding and small members share one. Its calls do not go through
+ * the thread pool, whose round trips cost more than the bytes of a small member; they hold this thread up for one
+ * chunk at a time.
+ */
+function tarReader(request: PackRequest): { fill(into: Buffer): Filled; close(): void } {
   const { first, members } = request;
   const header = (path: string, mode: number, sizeBytes: number): Buffer =>
     ustarHeader({ path, mode, sizeBytes });
@@ -128,9 +120,9 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>;
   let body = pending.length;
   let index = 0;
   let ended = false;
-  let current: { readonly member: PackMember; readonly file: FileHandle; read: number } | undefined;
+  let current: { readonly member: PackMember; readonly file: number; read: number } | undefined;
 
-  const advance = async (): Promise<void> => {
+  const advance = (): void => {
     const member = members[index];
     index += 1;
     if (member === undefined) {
@@ -138,11 +130,9 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>;
       ended = true;
       return;
     }
-    const file = await open(member.file, 'r').catch((cause: unknown) => {
-      throw damaged(member, 'it cannot be read', cause);
-    });
+    const file = readable(member, () => openSync(member.file, 'r'));
     current = { member, file, read: 0 };
-    const { size } = await file.stat();
+    const { size } = fstatSync(file);
     if (size !== member.sizeBytes)
       throw damaged(member, `it has ${String(size)} bytes instead of ${String(member.sizeBytes)}`);
     pending = header(member.path, member.mode, member.sizeBytes);
@@ -150,7 +140,7 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>;
   };
 
   return {
-    async fill(into) {
+    fill(into) {
       const parts: Part[] = [];
       let at = 0;
       while (at < into.length) {
@@ -159,12 +149,12 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>;
           pending = pending.subarray(copied);
           at += copied;
         } else if (current === undefined) {
-          await advance();
+          advance();
           if (pending.length === 0) break;
         } else {
           const { member, file, read } = current;
           const wanted = Math.min(into.length - at, member.sizeBytes - read);
-          const { bytesRead } = wanted === 0 ? { bytesRead: 0 } : await file.read(into, at, wanted, read);
+          const bytesRead = wanted === 0 ? 0 : readable(member, () => readSync(file, into, at, wanted, read));
           if (bytesRead === 0 && wanted > 0) throw damaged(member, 'it ends too early');
           current.read += bytesRead;
           const last = current.read === member.sizeBytes;
@@ -172,17 +162,25 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Promise<Filled>;
           at += bytesRead;
           if (last) {
             current = undefined;
-            await file.close();
+            closeSync(file);
             pending = Buffer.alloc(paddingBytes(member.sizeBytes));
           }
         }
       }
       return { length: at, parts };
     },
-    async close() {
-      await current?.file.close();
+    close() {
+      if (current !== undefined) closeSync(current.file);
     },
   };
+}
+
+function readable<T>(member: PackMember, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw damaged(member, 'it cannot be read', cause);
+  }
 }
 
 function hashPart(part: Part, bytes: Buffer, hashes: Map<PackMember, Hash>): void {

@@ -134,7 +134,7 @@ async function writeHashed(
 }
 
 /** Writes every byte at `position`; a write that takes only some of them goes on with the rest. */
-export async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);

@@ -3,14 +3,17 @@ import { Sha256 } from '../model/grammar.js';
 
 /*
  * SHA-256 of the whole payload in a second thread, while the main one hashes the members: each byte of
- * a bundle is hashed twice, and both would otherwise wait for each other (test/bench/). Packing and
+ * a bundle is hashed twice, and both would otherwise wait for each other (docs/performance.md). Packing and
  * verifying both use it; it runs on Node 16.
  */
 
 /** Buffers that both threads see; a slot is free again when its promise resolves. */
 export interface Hasher {
   readonly slots: readonly Buffer[];
-  /** Hashes the first `length` bytes of a slot, in the order of the calls. */
+  /**
+   * Hashes the first `length` bytes of a slot, in the order of the calls, and appends them to the file.
+   * @throws the system's error when they cannot be written
+   */
   update(slot: number, length: number): Promise<void>;
   digest(): Promise<Sha256>;
   close(): Promise<void>;
@@ -18,37 +21,66 @@ export interface Hasher {
 
 // Text, not a file of its own: it then runs the same from sources, from one built file, and in tests.
 const WORKER = `
+const { writeSync } = require('node:fs');
 const { parentPort, workerData } = require('node:worker_threads');
 const hash = require('node:crypto').createHash('sha256');
-const slots = workerData.map((slot) => new Uint8Array(slot));
+const slots = workerData.slots.map((slot) => new Uint8Array(slot));
+const append = (bytes) => {
+  for (let at = 0; at < bytes.length; ) {
+    const written = writeSync(workerData.file, bytes, at);
+    if (written === 0) throw new Error('the file takes no more bytes');
+    at += written;
+  }
+};
 parentPort.on('message', ({ slot, length }) => {
-  if (slot === undefined) return parentPort.postMessage(hash.digest('hex'));
-  hash.update(slots[slot].subarray(0, length));
-  parentPort.postMessage('');
+  if (slot === undefined) return parentPort.postMessage({ digest: hash.digest('hex') });
+  const bytes = slots[slot].subarray(0, length);
+  hash.update(bytes);
+  try {
+    if (workerData.file !== undefined) append(bytes);
+    parentPort.postMessage({});
+  } catch ({ message, code }) {
+    parentPort.postMessage({ failure: { message, code } });
+  }
 });
 `;
 
-export function startHasher(slotCount: number, slotBytes: number): Hasher {
+interface Answer {
+  readonly digest?: string;
+  /** A write that failed, as Node says it. */
+  readonly failure?: { readonly message: string; readonly code?: string };
+}
+
+/**
+ * @param file the descriptor of an open file that takes what is hashed: the same bytes, while they are still in
+ * this core's cache
+ */
+export function startHasher(slotCount: number, slotBytes: number, file?: number): Hasher {
   const shared = Array.from({ length: slotCount }, () => new SharedArrayBuffer(slotBytes));
   const worker = new Worker(WORKER, {
     eval: true,
-    workerData: shared,
+    workerData: { slots: shared, file },
     resourceLimits: { maxOldGenerationSizeMb: 16 },
   });
-  const waiting: { resolve(answer: string): void; reject(error: Error): void }[] = [];
+  const waiting: { resolve(answer: Answer): void; reject(error: Error): void }[] = [];
   let broken: Error | undefined;
   const fail = (error: Error): void => {
     broken ??= error;
     for (const entry of waiting.splice(0)) entry.reject(error);
   };
-  worker.on('message', (answer: string) => waiting.shift()?.resolve(answer));
+  worker.on('message', (answer: Answer) => {
+    const { failure } = answer;
+    const asked = waiting.shift();
+    if (failure === undefined) asked?.resolve(answer);
+    else asked?.reject(Object.assign(new Error(failure.message), { code: failure.code }));
+  });
   worker.on('error', (error) => {
     fail(error instanceof Error ? error : new Error(String(error)));
   });
   worker.on('exit', () => {
     fail(new Error('the hashing thread has ended'));
   });
-  const ask = (message: { readonly slot?: number; readonly length?: number }): Promise<string> =>
+  const ask = (message: { readonly slot?: number; readonly length?: number }): Promise<Answer> =>
     new Promise((resolve, reject) => {
       if (broken !== undefined) {
         reject(broken);
@@ -63,7 +95,7 @@ export function startHasher(slotCount: number, slotBytes: number): Hasher {
       await ask({ slot, length });
     },
     async digest() {
-      return Sha256.parse(await ask({}));
+      return Sha256.parse((await ask({})).digest);
     },
     async close() {
       await worker.terminate();

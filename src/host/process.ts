@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { constants, promises as fs } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { PassThrough } from 'node:stream';
-import { execa } from 'execa';
 
 export type Argv = readonly [string, ...string[]];
 
@@ -47,6 +46,8 @@ const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
  */
 export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResult> {
   const [file, ...args] = argv;
+  // Many commands start nothing; this is a tenth of a second where everything is slow.
+  const { execa } = await import('execa');
   const child = execa(file, args, {
     reject: false,
     extendEnv: false,

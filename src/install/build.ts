@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import fastGlob from 'fast-glob';
 import type { BundleError } from '../errors.js';
 import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
@@ -285,6 +284,7 @@ async function matches(
   globs: readonly string[],
   folder: string,
 ): Promise<{ all: Set<string>; unmatched: string[] }> {
+  const { default: fastGlob } = await import('fast-glob');
   const all = new Set<string>();
   const unmatched: string[] = [];
   for (const glob of globs) {

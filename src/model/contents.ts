@@ -1,8 +1,16 @@
 import { z } from 'zod';
 import { untrustedError } from '../errors.js';
 import { BundledConfiguration } from './declared.js';
-import { BundlePath, GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
-import { Fingerprint } from './manifest.js';
+import {
+  BundlePath,
+  Fingerprint,
+  GitObject,
+  Name,
+  Sha256,
+  TargetGlob,
+  TargetPath,
+  Version,
+} from './grammar.js';
 import { Nevra } from './nevra.js';
 import { BuildWay } from './packages.js';
 import { plain } from './plain.js';

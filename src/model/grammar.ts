@@ -63,3 +63,9 @@ export const TargetGlob = z
     'must be an absolute path or glob of plain characters, without "." or ".." parts',
   )
   .max(255, 'must have at most 255 characters');
+
+/** An OpenPGP v4 fingerprint; spaces and lower case are accepted. Value: 40 upper-case hex digits. */
+export const Fingerprint = z
+  .string()
+  .transform((text) => text.replaceAll(' ', '').toUpperCase())
+  .pipe(z.string().regex(/^[0-9A-F]{40}$/, 'must be an OpenPGP fingerprint: 40 hex digits'));

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { invalidError } from '../errors.js';
-import { GitObject, Name, Sha256 } from './grammar.js';
+import { Fingerprint, GitObject, Name, Sha256 } from './grammar.js';
 import type { Manifest } from './manifest.js';
-import { Fingerprint, PackageName } from './manifest.js';
+import { PackageName } from './manifest.js';
 import { byCodePoint, Nevra } from './nevra.js';
 import { packageName } from './packages.js';
 

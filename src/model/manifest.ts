@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ComponentConfiguration } from './declared.js';
 import { readDocument } from './document.js';
-import { GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
+import { Fingerprint, GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
 import { BuildWay, packageName } from './packages.js';
 import { strict } from './strict.js';
 
@@ -57,12 +57,6 @@ const LocalPath = z
   .min(1, 'must not be empty')
   .max(1024, 'must have at most 1024 characters')
   .regex(/^[^\p{Cc}]+$/u, 'must not hold control characters');
-
-/** An OpenPGP v4 fingerprint; spaces and lower case are accepted. Value: 40 upper-case hex digits. */
-export const Fingerprint = z
-  .string()
-  .transform((text) => text.replaceAll(' ', '').toUpperCase())
-  .pipe(z.string().regex(/^[0-9A-F]{40}$/, 'must be an OpenPGP fingerprint: 40 hex digits'));
 
 const Component = strict({
   name: Name,

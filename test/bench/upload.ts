@@ -1,28 +1,132 @@
 /*
- * An upload against scp, to a node of the lab, in one run: npx tsx test/bench/upload.ts [MiB] [rounds]
- *
- * Both copy the same file to the same disk with the same cipher, read from a warm page cache; the upload hashes
- * it on the far side too, which is measured apart. Medians, since other work on the machine disturbs rounds.
- * The goal: at least 0.9 of scp's speed for the transfer.
+ * An upload to nodes of the lab beside scp and rsync, with the same cipher, to the same disks, read from a warm
+ * page cache. All wait for the far disk; the upload hashes the far file too, which is measured apart. Needs root
+ * and Docker.
  */
 import { createHash, randomFillSync } from 'node:crypto';
-import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import type { Consignment } from '../../src/fleet/local-bundle.js';
+import type { RemoteNode } from '../../src/fleet/remote-node.js';
 import { connectNode } from '../../src/fleet/remote-node.js';
+import type { SshLab } from '../fleet/lab-ssh.js';
 import { settingFor, sshLab } from '../fleet/lab-ssh.js';
+import { run } from '../lab/docker.js';
+import type { Contender, Figure, Group, Rival, Skipped } from './harness.js';
+import { plainFigure, race, ROUNDS, spread } from './harness.js';
+import { measureWork } from './measure.js';
+import { MIB } from './payloads.js';
 
-const MIB = 1024 * 1024;
-const sizeMiB = Number(process.argv[2] ?? 512);
-const rounds = Number(process.argv[3] ?? 5);
 const STEM = 'bench-1.0.0-el7.x86_64';
+const CIPHER = 'aes128-gcm@openssh.com';
 
-const median = (numbers: readonly number[]): number =>
-  [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+export const upload: Group = {
+  name: 'upload',
+  about: 'one file to one node and to eight, beside scp and rsync',
+  async *run({ short }) {
+    yield* toNodes(1, short ? 64 : 512, short ? 1 : ROUNDS);
+    if (!short) yield* toNodes(8, 128, 3);
+  },
+};
 
-const ssh = await sshLab(['lb1']);
-try {
+async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGenerator<Figure | Skipped> {
+  const names = Array.from({ length: count }, (_, index) => `lb${index + 1}`);
+  const ssh = await sshLab(names);
+  const nodes: RemoteNode[] = [];
+  try {
+    const { file, sha256 } = makePayload(ssh, sizeMiB);
+    const known: string[] = [];
+    for (const name of names) {
+      // The lab's login shell greets everybody, which scp does not survive.
+      await ssh.sh(name, 'rm /root/.bashrc');
+      known.push(`${ssh.address(name)} ${await ssh.hostKey(name)}\n`);
+    }
+    const setting = settingFor(ssh, { known: known.join('') });
+    for (const name of names)
+      nodes.push(
+        await connectNode({
+          node: { name, address: ssh.address(name) },
+          setting,
+          // Only what an upload looks at.
+          consignment: {
+            stem: STEM,
+            files: [{ name: `${STEM}.tar`, path: file, sizeBytes: sizeMiB * MIB, sha256 }],
+            siteName: 'site.yaml',
+            key: { name: 'key.pem', fingerprint: '' },
+            desk: [],
+          } as unknown as Consignment,
+          log: undefined,
+          onLost: (_name, error) => {
+            throw error;
+          },
+        }),
+      );
+    const everywhere = (work: (name: string, index: number) => Promise<unknown>): Promise<unknown> =>
+      Promise.all(names.map(work));
+    const after = async (): Promise<void> => {
+      await everywhere((name) => ssh.sh(name, 'rm -rf /var/lib/copy /var/lib/airbundle/incoming'));
+    };
+    const proofMs: number[] = [];
+    const words = `${sizeMiB} MiB to ${count === 1 ? 'a node' : `${count} nodes`}`;
+    const ours: Contender = {
+      name: `upload ${words}`,
+      command: 'upload() of src/fleet/upload.ts, as "airbundle deploy" calls it, without its proof',
+      round: async () => {
+        const fromMs = performance.now();
+        let sentMs = 0;
+        await Promise.all(
+          nodes.map((node) =>
+            node.upload(({ doneBytes, totalBytes }) => {
+              if (doneBytes === totalBytes) sentMs = performance.now() - fromMs;
+            }),
+          ),
+        );
+        proofMs.push(performance.now() - fromMs - sentMs);
+        return { ms: sentMs };
+      },
+      after,
+    };
+    const config = setting.flags.configFile ?? '';
+    // These do not wait for the disk; the upload does.
+    const flush = 'dd if=/dev/null of=/var/lib/copy conv=notrunc,fsync status=none';
+    const copying = (name: string, argv: (place: string) => readonly string[]): Rival => ({
+      name,
+      command: `${argv('NODE:/var/lib/copy')
+        .map((word) => word.replace(ssh.home, '…'))
+        .join(' ')}; then there: ${flush}`,
+      round: () =>
+        measureWork(() =>
+          everywhere(async (one) => {
+            await run(argv(`root@${ssh.address(one)}:/var/lib/copy`));
+            await ssh.sh(one, flush);
+          }),
+        ),
+      after,
+    });
+    const scp = copying('scp', (place) => ['scp', '-q', '-F', config, '-c', CIPHER, file, place]);
+    const rsync = copying('rsync', (place) => [
+      'rsync',
+      '-W',
+      '-e',
+      `ssh -F ${config} -c ${CIPHER}`,
+      file,
+      place,
+    ]);
+    const hasRsync = (await ssh.sh('lb1', 'command -v rsync')).exitCode === 0;
+    yield* await race({
+      ours: [ours],
+      rivals: [{ ...scp, goal: 1 / 0.9 }, ...(hasRsync ? [rsync] : [])],
+      rounds,
+    });
+    if (!hasRsync) yield { name: `${ours.name} ÷ rsync`, skipped: "the lab's node has no rsync" };
+    yield plainFigure(`${ours.name}: its proof afterwards`, spread(proofMs).median / 1000, 's');
+  } finally {
+    await Promise.allSettled(nodes.map((node) => node.close()));
+    await ssh.down();
+  }
+}
+
+function makePayload(ssh: SshLab, sizeMiB: number): { readonly file: string; readonly sha256: string } {
   const file = path.join(ssh.home, 'payload');
   const hash = createHash('sha256');
   const handle = openSync(file, 'w');
@@ -33,60 +137,5 @@ try {
     writeSync(handle, piece);
   }
   closeSync(handle);
-  // The lab's login shell greets everybody, which scp does not survive.
-  await ssh.sh('lb1', 'rm /root/.bashrc');
-  const known = `${ssh.address('lb1')} ${await ssh.hostKey('lb1')}\n`;
-  const setting = settingFor(ssh, { known });
-  const node = await connectNode({
-    node: { name: 'lb1', address: ssh.address('lb1') },
-    setting,
-    // Only what an upload looks at.
-    consignment: {
-      stem: STEM,
-      files: [{ name: `${STEM}.tar`, path: file, sizeBytes: sizeMiB * MIB, sha256: hash.digest('hex') }],
-      siteName: 'site.yaml',
-      key: { name: 'key.pem', fingerprint: '' },
-      desk: [],
-    } as unknown as Consignment,
-    log: undefined,
-    onLost: (_name, error) => {
-      throw error;
-    },
-  });
-  const scp = ['-q', '-F', setting.flags.configFile ?? '', '-c', 'aes128-gcm@openssh.com'];
-  const contenders: Record<string, () => Promise<number>> = {
-    scp: async () => {
-      const from = performance.now();
-      execFileSync('scp', [...scp, file, `root@${ssh.address('lb1')}:/var/lib/copy`]);
-      // scp does not wait for the disk; the upload does.
-      await ssh.sh('lb1', 'dd if=/dev/null of=/var/lib/copy conv=notrunc,fsync status=none');
-      return performance.now() - from;
-    },
-    upload: async () => {
-      const from = performance.now();
-      let sentMs = 0;
-      await node.upload(({ doneBytes, totalBytes }) => {
-        if (doneBytes === totalBytes && sentMs === 0) sentMs = performance.now() - from;
-      });
-      const wholeMs = performance.now() - from;
-      hashing.push(wholeMs - sentMs);
-      return sentMs;
-    },
-  };
-  const hashing: number[] = [];
-  const times = new Map<string, number[]>(Object.keys(contenders).map((name) => [name, []]));
-  for (let round = 0; round < rounds; round += 1)
-    for (const [name, contender] of Object.entries(contenders)) {
-      await ssh.sh('lb1', 'rm -rf /var/lib/copy /var/lib/airbundle/incoming');
-      times.get(name)?.push(await contender());
-    }
-  for (const [name, measured] of times)
-    console.log(`${name.padEnd(8)} ${((sizeMiB / median(measured)) * 1000).toFixed(0)} MiB/s`);
-  const ratio = median(times.get('scp') ?? []) / median(times.get('upload') ?? []);
-  console.log(
-    `upload / scp: ${ratio.toFixed(2)} (goal: 0.9); then ${median(hashing).toFixed(0)} ms for the proof`,
-  );
-  await node.close();
-} finally {
-  await ssh.down();
+  return { file, sha256: hash.digest('hex') };
 }

@@ -131,6 +131,21 @@ describe('the payload', () => {
     expect(readFileSync(output, 'utf8')).toBe('there');
   });
 
+  it('says what the disk says when it takes no more bytes', async () => {
+    const folder = temporaryFolder();
+    const members = [memberOf(folder, 'runtime/node', Buffer.alloc(3 * MIB, 1))];
+    const output = path.join(folder, 'out.tar');
+    const limit = (bytes: string): void => {
+      execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:unlimited`]);
+    };
+    limit(String(MIB));
+    const failure = await failureOf(packTar({ first, members, output })).finally(() => limit('unlimited'));
+    expect([failure.exit, failure.code, failure.where]).toEqual([6, 'CANNOT_WRITE', output]);
+    expect(failure.message).toContain('a file may not be that large there');
+    // It came from the other thread.
+    expect(readFileSync(output).length).toBe(MIB);
+  });
+
   it('stops when it is aborted', async () => {
     const folder = temporaryFolder();
     const stop = new AbortController();

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { childrenCpuMs } from './cpu-times.js';
 import { docker, run } from './docker.js';
 import { LabError } from './errors.js';
 import { collectorImage } from './images.js';
@@ -12,6 +13,7 @@ import { serveRepository } from './serve.js';
 import { labSources, type LabSources } from './sources.js';
 
 const SCRIPTS = path.join(HERE, 'hand');
+const TIMED = 'sh "$0"; code=$?; times; exit $code';
 
 /** Seconds that each part of the procedure took, typed by hand. */
 export interface HandTimes {
@@ -24,6 +26,8 @@ export interface HandTimes {
 
 export interface HandReport {
   readonly times: HandTimes;
+  /** User and system time of the installation: rpm and both builds. */
+  readonly cpuMs: number;
   readonly rpms: number;
   /** First lines of `haproxy -v` and `keepalived --version`. */
   readonly versions: Readonly<Record<'haproxy' | 'keepalived', string>>;
@@ -98,9 +102,11 @@ export const byHand = async (clones?: string): Promise<HandReport> => {
     const carryS = await clock(() => carry(lab, 'hand', folder));
     const times: Partial<HandTimes> = { collectS, carryS };
     const out: Record<string, string> = {};
+    let cpuMs = 0;
     for (const part of ['rpms', 'haproxy', 'keepalived'] as const) {
       times[`${part}S`] = await clock(async () => {
-        out[part] = await step(lab, 'hand', ['sh', `/root/hand/scripts/${part}.sh`]);
+        out[part] = await step(lab, 'hand', ['sh', '-c', TIMED, `/root/hand/scripts/${part}.sh`]);
+        cpuMs += childrenCpuMs(out[part]);
       });
       say(`${part} by hand: ${times[`${part}S`]} s`);
     }
@@ -108,6 +114,7 @@ export const byHand = async (clones?: string): Promise<HandReport> => {
       (text ?? '').split('\n').find((one) => word.test(one)) ?? 'no version';
     return {
       times: times as HandTimes,
+      cpuMs,
       rpms,
       versions: {
         haproxy: line(out['haproxy'], /^HA-?Proxy version/),

@@ -41,6 +41,8 @@ export interface PackagerOptions {
   readonly manifests?: string;
   /** Where manifest, lock, keys and bundle go; default: a folder of its own for each set of inputs, kept. */
   readonly work?: string;
+  /** The product's cache; default: the lab's, kept. */
+  readonly cache?: string;
   /** Lines of the product's own progress; default: this process's stderr. */
   readonly quiet?: boolean;
 }
@@ -83,7 +85,13 @@ export async function packed(
     const text = await bundle(
       [
         ...['create', manifest, '--key', `${keys}.key.pem`, '--image', image, '-o', 'json'],
-        ...['--out', join(work, 'dist'), '--cache', join(LAB, 'cache', 'product'), '--force'],
+        ...[
+          '--out',
+          join(work, 'dist'),
+          '--cache',
+          options.cache ?? join(LAB, 'cache', 'product'),
+          '--force',
+        ],
       ],
       options.quiet === true,
     );
