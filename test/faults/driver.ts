@@ -194,28 +194,23 @@ function differencesToEnd(name: string, state: State): string[] {
     : [...found, ...documentDifferences(readKept(name, 'documents'), documentsIn(files().keys()))];
 }
 
+const pack = (archive: string, paths: readonly string[]): void => {
+  execFileSync('tar', ['-C', '/', '-cf', archive, ...paths.map((path) => `.${path}`)]);
+};
+
 async function keep(name: string): Promise<string> {
   const folder = `${KEPT}/${name}`;
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
-  const copied = [...ROOTS, RPMDB].filter(
-    (path) => fs.existsSync(path) && path !== '/opt' && path !== '/usr',
-  );
   // Of /usr, only where something of ours may ever be changed: the rest is compared, and never restored.
-  for (const path of [
-    ...copied,
-    '/usr/local',
-    '/usr/sbin',
-    '/usr/libexec',
-    '/usr/share/mini-lib',
-    '/usr/share/mini-extra',
+  const copied = [
+    ...ROOTS.filter((path) => path !== '/opt' && path !== '/usr'),
+    ...['/usr/local', '/usr/sbin', '/usr/libexec', '/usr/share/mini-lib', '/usr/share/mini-extra'],
     '/usr/bin/rpm',
-  ])
-    if (fs.existsSync(path))
-      execFileSync('sh', [
-        '-c',
-        `mkdir -p "${folder}/root$(dirname "${path}")" && cp -a "${path}" "${folder}/root${path}"`,
-      ]);
+  ].filter((path) => fs.existsSync(path));
+  // In archives: a tree of copies would hold files of accounts that a rollback asks after.
+  pack(`${folder}/root.tar`, copied);
+  pack(`${folder}/rpmdb.tar`, [RPMDB]);
   const state = await lookAround();
   const all = files();
   fs.writeFileSync(`${folder}/files.json`, JSON.stringify([...all]));
@@ -268,7 +263,6 @@ const mounted = (): string[] =>
 
 /** Puts the node into a state that was kept. @throws Error where that was not possible: such a case proves nothing */
 async function reset(name: string): Promise<void> {
-  const root = `${KEPT}/${name}/root`;
   const wanted = readState(name, 'files');
   fs.rmSync(FAULT, { force: true });
   // Those of the latest first, since one can lie on another.
@@ -286,16 +280,18 @@ async function reset(name: string): Promise<void> {
   for (const [path, entry] of stale)
     if (!entry.startsWith('directory')) fs.rmSync(path, { recursive: true, force: true });
   fs.writeFileSync(`${HOME}/stale`, stale.map(([path]) => `.${path}\n`).join(''));
+  const unpack = ['-C', '/', '--same-owner', '--overwrite-dir', '-xpf'];
   // One program for all of them: most of a case's time is that of programs that are started.
   if (stale.length > 0)
-    execFileSync('sh', [
-      '-c',
-      `tar -C "${root}" --no-recursion -cf - -T ${HOME}/stale | tar -C / -xpf - --same-owner --overwrite-dir`,
+    execFileSync('tar', [
+      ...unpack,
+      `${KEPT}/${name}/root.tar`,
+      '--no-recursion',
+      '--occurrence=1',
+      ...['-T', `${HOME}/stale`],
     ]);
-  execFileSync('sh', [
-    '-c',
-    `rm -rf ${RPMDB} /var/log/airbundle && cp -a ${root}${RPMDB} ${RPMDB}; rm -f ${SOCKET}`,
-  ]);
+  for (const path of [RPMDB, '/var/log/airbundle', SOCKET]) fs.rmSync(path, { recursive: true, force: true });
+  execFileSync('tar', [...unpack, `${KEPT}/${name}/rpmdb.tar`]);
   spawnSync('systemctl', ['daemon-reload']);
   spawnSync('systemctl', ['reset-failed', ...SUBJECT.units]);
   if ((readState(name, 'state').get('answer') ?? '-') !== '-') {
