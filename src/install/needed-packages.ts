@@ -80,14 +80,15 @@ export interface EraseRequest {
 
 /**
  * NEVRAs that this program added and that no component declares for its run: after the checks they are erased,
- * except for those that something else turns out to need. Nothing that was there before is among them. Pure.
+ * except for those that something else turns out to need. Nothing that was there before is among them. Where they
+ * are to be kept: those that a killed run has erased already. Pure.
  */
 export function eraseCandidates(request: EraseRequest): string[] {
   const { contents, keep, missing, needed, addedBefore, pending, installed } = request;
-  if (keep) return [];
+  const there = new Set(installed.map(formatNevra));
+  if (keep) return pending.filter((nevra) => !there.has(nevra)).sort();
   const stays = new Set(needed.map((rpm) => rpm.nevra.name));
   const run = namesForRun(contents.components);
-  const there = new Set(installed.map(formatNevra));
   // Bundles of before `needed`: each package is there for what runs, and so is what it requires.
   const declared = namesForBuildOnly(contents.components).size > 0;
   const added = declared ? [...missing.map((rpm) => formatNevra(rpm.nevra)), ...addedBefore] : [];

@@ -364,15 +364,27 @@ function rootStep(rpms: readonly BundledRpm[]): PlanStep {
 /** Runs after the commit: what goes is only certain then. */
 function eraseStep(request: PlanRequest, rpms: RpmPlan, build: ChosenWay | null): PlanStep | undefined {
   const onHost = build?.way === 'host';
+  const keep = request.build.keepPackages;
+  const pending = request.receipt?.rpms.pending ?? [];
   const packages = eraseCandidates({
     contents: request.contents,
-    keep: request.build.keepPackages,
+    keep,
     missing: onHost ? rpms.missing : [],
     needed: request.contents.rpms.filter(({ path }) => request.runPackages?.has(path) === true),
     addedBefore: request.addedBefore,
-    pending: request.receipt?.rpms.pending ?? [],
+    pending,
     installed: request.facts.installed,
   });
+  // What a killed run was to erase, and now is to be kept: the receipt has to say so.
+  if (keep && pending.length > 0)
+    return {
+      kind: 'erase',
+      id: 'erase',
+      title: `keep the RPMs of the build that are still here; an earlier run was to erase ${String(pending.length)}`,
+      changes: packages.map((nevra) => `- ${nevra}  erased already`),
+      undo: 'not undone',
+      packages,
+    };
   if (packages.length === 0) return undefined;
   return {
     kind: 'erase',

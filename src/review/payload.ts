@@ -2,7 +2,8 @@ import type { Hash } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import type { BundleError } from '../errors.js';
 import { untrustedError } from '../errors.js';
-import { startHasher } from '../host/hasher.js';
+import type { Hasher } from '../host/hasher.js';
+import { hashHere, startHasher } from '../host/hasher.js';
 import type { OpenFile, ReadHost } from '../host/host.js';
 import type { Contents, Member } from '../model/contents.js';
 import { MAX_CONTENTS_BYTES, parseContents } from '../model/contents.js';
@@ -36,12 +37,15 @@ export interface Payload {
 
 const CHUNK_BYTES = 1024 * 1024;
 const CHUNKS = 6;
+/** Up to here, a second thread is not worth its start of some 30 ms. */
+const SMALL_BYTES = 256 * 1024;
+const SMALL_CHUNK_BYTES = 16 * 1024;
 
 /** More than any bundle.json of the largest size can name. */
 const MAX_MEMBERS = 100_000;
 
 /**
- * Reads a payload once, front to end: the bytes are hashed as a whole (in a second thread) and for each
+ * Reads a payload once, front to end: the bytes are hashed as a whole (a large one in a second thread) and for each
  * member, which may be written elsewhere on the way. Only headers are interpreted while reading;
  * bundle.json is read after the whole has proved to be what was signed, and must then name every member,
  * in order, and nothing else. Memory is constant.
@@ -50,7 +54,8 @@ const MAX_MEMBERS = 100_000;
  */
 export async function readPayload(host: ReadHost, path: string, request: PayloadRequest): Promise<Payload> {
   const totalBytes = await requireFile(host, path);
-  const hasher = startHasher(CHUNKS, CHUNK_BYTES);
+  const hasher =
+    totalBytes > SMALL_BYTES ? startHasher(CHUNKS, CHUNK_BYTES) : hashHere(CHUNKS, SMALL_CHUNK_BYTES);
   try {
     const bytes = hashedAhead(host, path, hasher, request.step, totalBytes);
     const { first, members, sizeBytes } = await splitMembers(bytes, path, totalBytes, request.open);
@@ -92,11 +97,11 @@ async function requireFile(host: ReadHost, path: string): Promise<number> {
   );
 }
 
-/** The bytes of a file, one piece ahead of whoever takes them; each is hashed in the other thread meanwhile. */
+/** The bytes of a file, one piece ahead of whoever takes them; each is hashed meanwhile. */
 async function* hashedAhead(
   host: ReadHost,
   path: string,
-  hasher: ReturnType<typeof startHasher>,
+  hasher: Hasher,
   step: Step | undefined,
   total: number,
 ): AsyncGenerator<Buffer> {

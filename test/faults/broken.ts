@@ -1,5 +1,6 @@
 import type { Case, Fault } from './protocol.js';
-import type { Commands } from './stage.js';
+import type { SceneName, Scenes } from './scenes.js';
+import { isScene } from './scenes.js';
 
 /*
  * A case that kills, in words that can be typed again: where it starts, and one word for each run that is
@@ -12,7 +13,7 @@ export type Blow =
   | { readonly kind: 'moment'; readonly afterMs: number };
 
 export interface Broken {
-  readonly from: keyof Commands;
+  readonly from: SceneName;
   readonly blows: readonly Blow[];
   /** For a person: what is called there. */
   readonly what?: string;
@@ -34,7 +35,7 @@ function blowOf(word: string): Blow {
 /** @throws Error for other words */
 export function parseBroken(text: string): Broken {
   const [from, ...words] = text.split(',');
-  if ((from !== 'fresh' && from !== 'old') || words.length === 0)
+  if (!isScene(from) || words.length === 0)
     throw new Error(`"${text}" is no case: FROM,KIND:N[,KIND:N], such as fresh,kill:173,kill:67:power`);
   return { from, blows: words.map(blowOf) };
 }
@@ -44,12 +45,15 @@ const faultOf = (blow: Blow): Fault =>
     ? { killAfterMs: blow.afterMs, everything: true }
     : { shim: { FAULT_AT: String(blow.call), FAULT_KIND: blow.kind }, everything: blow.power };
 
-export function caseOf({ from, blows, what }: Broken, commands: Commands): Case {
+export function caseOf({ from, blows, what }: Broken, scenes: Scenes): Case {
   const words = [from, ...blows.map(inWords)].join(',');
+  const { state, command, then = command, end } = scenes[from];
   return {
     id: what === undefined ? words : `${words} (${what})`,
-    from,
-    command: commands[from],
+    from: state,
+    command,
+    then,
+    end,
     faults: blows.map(faultOf),
   };
 }

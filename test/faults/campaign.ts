@@ -20,8 +20,10 @@ const ON_NODE: Readonly<Record<string, OnNode>> = {
   racers: raceGroup,
   disks: diskGroup,
   moments: momentGroup,
-  'kills-next': (stage, options) => killGroup(stage, 'old', options),
-  kills: (stage, options) => killGroup(stage, 'fresh', options),
+  'undo-kills': (stage, options) => killGroup(stage, 'undo-kills', options),
+  'kills-back': (stage, options) => killGroup(stage, 'kills-back', options),
+  'kills-next': (stage, options) => killGroup(stage, 'kills-next', options),
+  kills: (stage, options) => killGroup(stage, 'kills', options),
   pairs: pairGroup,
 };
 

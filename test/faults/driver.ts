@@ -38,21 +38,17 @@ const NOT_LOOKED_AT = SUBJECT.differing.map((pattern) => new RegExp(pattern));
 const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', ...SUBJECT.folders];
 const COMMAND_MS = 5 * 60_000;
 const RPM = '/usr/bin/rpm';
-const HASHES = `${HOME}/hashes.json`;
+const SEEN = `${HOME}/seen.json`;
 
-/** By file, size and times, which a change cannot keep: from one start of this program to the next. */
-const hashes = new Map<string, string>(
-  fs.existsSync(HASHES) ? (JSON.parse(fs.readFileSync(HASHES, 'utf8')) as [string, string][]) : [],
-);
-
-function hashOf(path: string, facts: fs.BigIntStats): string {
-  const key = [facts.dev, facts.ino, facts.size, facts.mtimeNs, facts.ctimeNs].join(':');
-  const known = hashes.get(key);
-  if (known !== undefined) return known;
-  const hash = createHash('sha256').update(contentOf(path)).digest('hex');
-  hashes.set(key, hash);
-  return hash;
+/** A file of a node: what `find` says of it, and its entry in the state. */
+interface Seen {
+  readonly facts: string;
+  readonly entry: string;
 }
+/** By path. What `find` says tells inode, size and times, which a change cannot keep; from one start to the next. */
+const seen = new Map<string, Seen>(
+  fs.existsSync(SEEN) ? (JSON.parse(fs.readFileSync(SEEN, 'utf8')) as [string, Seen][]) : [],
+);
 
 const DOCUMENT = /^\/var\/lib\/airbundle\/(?:receipt\.json|backup\/[^/]+\/undo\.json)$/;
 
@@ -70,22 +66,47 @@ function withoutRun(text: string): string {
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME');
 }
 
-function walk(path: string, state: Map<string, string>): void {
-  if (NOT_OURS.has(path) || NOT_LOOKED_AT.some((pattern) => pattern.test(path))) return;
-  const facts = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  if (facts === undefined) return;
-  const owner = `${(Number(facts.mode) & 0o7777).toString(8)} ${String(facts.uid)}:${String(facts.gid)}`;
-  if (facts.isSymbolicLink()) state.set(path, `link ${owner} ${fs.readlinkSync(path)}`);
-  else if (facts.isDirectory()) {
-    state.set(path, `directory ${owner}`);
-    for (const name of fs.readdirSync(path).sort()) walk(`${path}/${name}`, state);
-  } else if (facts.isFile()) state.set(path, `file ${owner} ${hashOf(path, facts)}`);
-  else state.set(path, `special ${owner}`);
+/** kind, mode, owner; then what tells one content from another; then where a link leads to. */
+const FACTS = '%p\\0%y %m %U:%G\\0%D %i %s %T@ %C@\\0%l\\0';
+
+function entryOf(path: string, owner: string, link: string): string {
+  const [kind = '', ...rest] = owner.split(' ');
+  const who = rest.join(' ');
+  if (kind === 'l') return `link ${who} ${link}`;
+  if (kind === 'd') return `directory ${who}`;
+  if (kind !== 'f') return `special ${who}`;
+  return `file ${who} ${createHash('sha256').update(contentOf(path)).digest('hex')}`;
 }
 
+/** One program looks at all of them: a node has 7000, and most of a case's time would be spent here otherwise. */
 function files(): State {
   const state = new Map<string, string>();
-  for (const root of ROOTS) walk(root, state);
+  const skipped = [...NOT_OURS].flatMap((path) => ['-o', '-path', path]).slice(1);
+  const roots = ROOTS.filter((root) => fs.existsSync(root));
+  const listed = spawnSync('find', [...roots, '(', ...skipped, ')', '-prune', '-o', '-printf', FACTS], {
+    encoding: 'utf8',
+    maxBuffer: 256 * 1024 * 1024,
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+  });
+  // What is removed meanwhile is not there.
+  const problems = listed.stderr.split('\n').filter((line) => line !== '' && !line.includes('No such file'));
+  if (problems.length > 0) throw new Error(`find: ${problems.slice(0, 3).join('; ')}`);
+  const words = listed.stdout.split('\0');
+  for (let at = 0; at + 3 < words.length; at += 4) {
+    const [path = '', owner = '', content = '', link = ''] = words.slice(at, at + 4);
+    if (NOT_LOOKED_AT.some((pattern) => pattern.test(path))) continue;
+    const facts = `${owner} ${content} ${link}`;
+    const known = seen.get(path);
+    if (known?.facts === facts) state.set(path, known.entry);
+    else
+      try {
+        const entry = entryOf(path, owner, link);
+        seen.set(path, { facts, entry });
+        state.set(path, entry);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+  }
   return state;
 }
 
@@ -93,6 +114,10 @@ function files(): State {
 function withoutHistory(state: State): Map<string, string> {
   const kept = new Map<string, string>();
   for (const [path, entry] of state) {
+    if (!path.startsWith('/var/lib/airbundle/')) {
+      kept.set(path, entry);
+      continue;
+    }
     if (/^\/var\/lib\/airbundle\/(?:journal\.ndjson|receipts|\.journal)/.test(path)) continue;
     const backup = /^\/var\/lib\/airbundle\/backup\/([^/]+)(\/.*)?$/.exec(path);
     if (backup === null) kept.set(path, entry);
@@ -152,7 +177,13 @@ async function lookAround(): Promise<State> {
 
 const readKept = (name: string, which: 'files' | 'state' | 'documents'): [string, string][] =>
   JSON.parse(fs.readFileSync(`${KEPT}/${name}/${which}.json`, 'utf8')) as [string, string][];
-const readState = (name: string, which: 'files' | 'state'): State => new Map(readKept(name, which));
+const read = new Map<string, State>();
+function readState(name: string, which: 'files' | 'state'): State {
+  const key = `${name}/${which}`;
+  const state = read.get(key) ?? new Map(readKept(name, which));
+  read.set(key, state);
+  return state;
+}
 
 /** Against the end of an unbroken run: paths, and where documents differ. */
 function differencesToEnd(name: string, state: State): string[] {
@@ -163,27 +194,23 @@ function differencesToEnd(name: string, state: State): string[] {
     : [...found, ...documentDifferences(readKept(name, 'documents'), documentsIn(files().keys()))];
 }
 
+const pack = (archive: string, paths: readonly string[]): void => {
+  execFileSync('tar', ['-C', '/', '-cf', archive, ...paths.map((path) => `.${path}`)]);
+};
+
 async function keep(name: string): Promise<string> {
   const folder = `${KEPT}/${name}`;
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
-  const copied = [...ROOTS, RPMDB].filter(
-    (path) => fs.existsSync(path) && path !== '/opt' && path !== '/usr',
-  );
   // Of /usr, only where something of ours may ever be changed: the rest is compared, and never restored.
-  for (const path of [
-    ...copied,
-    '/usr/local',
-    '/usr/sbin',
-    '/usr/libexec',
-    '/usr/share/mini-lib',
+  const copied = [
+    ...ROOTS.filter((path) => path !== '/opt' && path !== '/usr'),
+    ...['/usr/local', '/usr/sbin', '/usr/libexec', '/usr/share/mini-lib', '/usr/share/mini-extra'],
     '/usr/bin/rpm',
-  ])
-    if (fs.existsSync(path))
-      execFileSync('sh', [
-        '-c',
-        `mkdir -p "${folder}/root$(dirname "${path}")" && cp -a "${path}" "${folder}/root${path}"`,
-      ]);
+  ].filter((path) => fs.existsSync(path));
+  // In archives: a tree of copies would hold files of accounts that a rollback asks after.
+  pack(`${folder}/root.tar`, copied);
+  pack(`${folder}/rpmdb.tar`, [RPMDB]);
   const state = await lookAround();
   const all = files();
   fs.writeFileSync(`${folder}/files.json`, JSON.stringify([...all]));
@@ -225,15 +252,25 @@ function endAll(leader: number | undefined): void {
   endLeftovers();
 }
 
+const MOUNTED = new Set(['/etc', '/usr/local', '/var/lib/airbundle', RPMDB, `${HOME}/disk`]);
+/** Disks of a case, in the order in which they were mounted. */
+const mounted = (): string[] =>
+  fs
+    .readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((place) => MOUNTED.has(place));
+
 /** Puts the node into a state that was kept. @throws Error where that was not possible: such a case proves nothing */
 async function reset(name: string): Promise<void> {
-  const root = `${KEPT}/${name}/root`;
   const wanted = readState(name, 'files');
   fs.rmSync(FAULT, { force: true });
-  shell(
-    `for place in /etc /usr/local /var/lib/airbundle ${RPMDB} ${HOME}/disk; do while mountpoint -q $place; do umount $place || exit 1; done; done`,
-  );
-  shell(`rm -f ${HOME}/mood ${HOME}/build-* ${HOME}/mini-*; : >${HOME}/races; chmod 666 ${HOME}/races`);
+  // Those of the latest first, since one can lie on another.
+  for (const place of mounted().reverse()) execFileSync('umount', [place]);
+  for (const flag of fs.readdirSync(HOME).filter((file) => /^(?:mood$|build-|mini-)/.test(file)))
+    fs.rmSync(`${HOME}/${flag}`);
+  fs.writeFileSync(`${HOME}/races`, '');
+  fs.chmodSync(`${HOME}/races`, 0o666);
   endLeftovers();
   for (const unit of SUBJECT.units) spawnSync('systemctl', ['stop', unit]);
   const now = files();
@@ -243,16 +280,18 @@ async function reset(name: string): Promise<void> {
   for (const [path, entry] of stale)
     if (!entry.startsWith('directory')) fs.rmSync(path, { recursive: true, force: true });
   fs.writeFileSync(`${HOME}/stale`, stale.map(([path]) => `.${path}\n`).join(''));
+  const unpack = ['-C', '/', '--same-owner', '--overwrite-dir', '-xpf'];
   // One program for all of them: most of a case's time is that of programs that are started.
   if (stale.length > 0)
-    execFileSync('sh', [
-      '-c',
-      `tar -C "${root}" --no-recursion -cf - -T ${HOME}/stale | tar -C / -xpf - --same-owner --overwrite-dir`,
+    execFileSync('tar', [
+      ...unpack,
+      `${KEPT}/${name}/root.tar`,
+      '--no-recursion',
+      '--occurrence=1',
+      ...['-T', `${HOME}/stale`],
     ]);
-  execFileSync('sh', [
-    '-c',
-    `rm -rf ${RPMDB} /var/log/airbundle && cp -a ${root}${RPMDB} ${RPMDB}; rm -f ${SOCKET}`,
-  ]);
+  for (const path of [RPMDB, '/var/log/airbundle', SOCKET]) fs.rmSync(path, { recursive: true, force: true });
+  execFileSync('tar', [...unpack, `${KEPT}/${name}/rpmdb.tar`]);
   spawnSync('systemctl', ['daemon-reload']);
   spawnSync('systemctl', ['reset-failed', ...SUBJECT.units]);
   if ((readState(name, 'state').get('answer') ?? '-') !== '-') {
@@ -380,10 +419,10 @@ async function runCase(given: Case): Promise<CaseResult> {
   }
   fs.writeFileSync(FAULT, 'export UV_THREADPOOL_SIZE=1\n');
   fs.rmSync(FIRED, { force: true });
-  const last = await attempt(given.command, {}, false);
+  const last = await attempt(given.then, {}, false);
   fs.rmSync(FAULT, { force: true });
   const state = await lookAround();
-  const differs = differencesToEnd(`${given.from}-end`, state);
+  const differs = differencesToEnd(given.end, state);
   return { id: given.id, attempts, last, digest: digestOf(state), differs };
 }
 
@@ -412,7 +451,7 @@ async function main(): Promise<void> {
       });
       say(JSON.stringify(result));
     }
-  fs.writeFileSync(HASHES, JSON.stringify([...hashes]));
+  fs.writeFileSync(SEEN, JSON.stringify([...seen]));
 }
 
 void main();

@@ -3,23 +3,26 @@ import { caseOf } from './broken.js';
 import type { Options } from './options.js';
 import { partOf } from './options.js';
 import type { CaseResult } from './protocol.js';
-import type { Commands, Stage } from './stage.js';
+import type { SceneName } from './scenes.js';
+import type { Stage } from './stage.js';
 import type { GroupResult } from './tally.js';
 import { randomFrom, Tally } from './tally.js';
 
 /*
  * kill -9 at the calls of the installer that change something. The same command is typed once more, and
- * the node must look as after an unbroken run.
+ * the node must look as after an unbroken run; or what was begun is taken back, and it must look as before.
  */
 
-const SHORT = { kills: 24, pairs: 40, moments: 4 };
+const SHORT = { pairs: 40, moments: 4 };
 const LONG = { pairs: 500, moments: 60 };
+
+const END = 'the same command again ends as the unbroken run';
 
 /** Half of the cases leave rpm, builds and the lock to themselves, half end them too, as a power cut would. */
 const isPowerCut = (n: number): boolean => n % 2 === 0;
 
 /** Every call, before it is made; programs and renames also once they are done; writes also half done. */
-function pointsOf(from: keyof Commands, calls: readonly string[]): Broken[] {
+function pointsOf(from: SceneName, calls: readonly string[]): Broken[] {
   return calls.flatMap((what, index) => {
     const name = what.split(' ')[0] ?? '';
     const kinds = [
@@ -49,13 +52,28 @@ export function problemOf(result: CaseResult): string | undefined {
   return result.differs.length === 0 ? undefined : `differs: ${result.differs.slice(0, 8).join('; ')}`;
 }
 
+const isBack = (id: string): boolean => /^(?:fresh|old)-back,/.test(id);
+
+/** Of an installation that was taken back: RPMs that were there before it are there, and what it made may stay. */
+const OWN =
+  /^[+~-] (?:\/etc\/(?:passwd|group|g?shadow|sub[ug]id)-(?::|$)|\/var\/lib\/airbundle(?:\/(?:backup|stage)(?:\/.*)?)?(?::|$))/;
+function problemBack(result: CaseResult): string | undefined {
+  const { last } = result;
+  const nothing = last.exit === 5 && last.said.includes('error[NOTHING_TO_UNDO]');
+  return problemOf({
+    ...result,
+    last: { ...last, exit: nothing ? 0 : last.exit },
+    differs: result.differs.filter((line) => !OWN.test(line)),
+  });
+}
+
 async function broken(
   stage: Stage,
   all: readonly Broken[],
   tally: Tally,
   options: Options,
 ): Promise<GroupResult> {
-  const whole = all.map((one) => caseOf(one, stage.commands));
+  const whole = all.map((one) => caseOf(one, stage.scenes));
   // In no order: where the time is over before the end, what was done is a fair sample.
   const below = randomFrom(options.seed + 3);
   const mixed = whole.map((one) => ({ one, at: below(2 ** 31) })).sort((a, b) => a.at - b.at);
@@ -64,25 +82,56 @@ async function broken(
   await stage.run(cases, options.deadline, (result) => {
     tally.add(result.id, {
       fired: result.attempts.length > 0 && result.attempts.every((attempt) => attempt.fired !== undefined),
-      problem: problemOf(result),
+      problem: isBack(result.id) ? problemBack(result) : problemOf(result),
       digest: result.digest,
     });
   });
   return tally.result();
 }
 
-const END = 'the same command again ends as the unbroken run';
+interface Kills {
+  readonly group: string;
+  readonly claim: string;
+  readonly scenes: readonly SceneName[];
+  /** Of the short form. */
+  readonly short: number;
+}
 
-export async function killGroup(stage: Stage, from: keyof Commands, options: Options): Promise<GroupResult> {
-  const tally = new Tally(
-    `kill at each call, ${from === 'fresh' ? 'first installation' : 'next release'}`,
-    END,
-    options,
-  );
-  const calls = await stage.calls(from);
-  tally.note = `${String(calls.length)} calls in an unbroken run`;
-  const all = pointsOf(from, calls);
-  const chosen = options.long ? all : sample(all, SHORT.kills, randomFrom(options.seed));
+const BACK = 'what the node was before that command, but for backups and what scriptlets wrote';
+
+const KILLS: Readonly<Record<'kills' | 'kills-next' | 'kills-back' | 'undo-kills', Kills>> = {
+  kills: { group: 'kill at each call, first installation', claim: END, scenes: ['fresh'], short: 24 },
+  'kills-next': { group: 'kill at each call, next release', claim: END, scenes: ['old'], short: 24 },
+  'kills-back': {
+    group: 'kill at each call of both, then rollback',
+    claim: BACK,
+    scenes: ['fresh-back', 'old-back'],
+    short: 12,
+  },
+  'undo-kills': {
+    group: 'kill at each call of rollback and uninstall',
+    claim: 'the same command again ends as the unbroken one',
+    scenes: ['rollback', 'uninstall'],
+    short: 8,
+  },
+};
+
+export async function killGroup(
+  stage: Stage,
+  name: keyof typeof KILLS,
+  options: Options,
+): Promise<GroupResult> {
+  const { group, claim, scenes, short } = KILLS[name];
+  const tally = new Tally(group, claim, options);
+  const notes: string[] = [];
+  const all: Broken[] = [];
+  for (const scene of scenes) {
+    const calls = await stage.calls(scene);
+    notes.push(`${String(calls.length)} calls in an unbroken run of ${stage.scenes[scene].state}`);
+    all.push(...pointsOf(scene, calls));
+  }
+  tally.note = notes.join(', ');
+  const chosen = options.long ? all : sample(all, short, randomFrom(options.seed));
   return broken(stage, chosen, tally, options);
 }
 

@@ -1,10 +1,11 @@
 import type { Options } from './options.js';
 import { partOf } from './options.js';
 import type { Case, CaseResult, Fault } from './protocol.js';
-import type { Commands, Stage } from './stage.js';
+import type { Stage } from './stage.js';
 import type { GroupResult } from './tally.js';
 import { randomFrom, Tally } from './tally.js';
 import { problemOf } from './kills.js';
+import { STAYS } from './stays.js';
 
 /*
  * What a run meets and survives: full, read-only and failing disks, builds and scriptlets that fail,
@@ -16,7 +17,7 @@ const DISK = `${HOME}/disk`;
 
 interface Mishap {
   readonly id: string;
-  readonly from: keyof Commands;
+  readonly from: 'fresh' | 'old';
   readonly fault: Fault;
   /** The error has to say this. */
   readonly names?: RegExp;
@@ -24,9 +25,11 @@ interface Mishap {
   readonly mustFail?: true;
 }
 
-/** RPMs and accounts stay (docs/decisions/0009); the program's own folders hold logs, backups and the lock. */
-const STAYS =
-  /^[+~-] (?:rpm mini-|rpm -V|\/usr\/share\/mini-(?:lib|extra)|\/var\/lib\/mini(?:\/|:|$)|\/etc\/(?:passwd|group|g?shadow|sub[ug]id)-?(?::|$)|\/var\/lib\/airbundle(?:\/(?:backup|build|stage)(?:\/.*)?)?(?::|$))/;
+/** The same command is typed again. */
+function again({ scenes }: Stage, from: Mishap['from']): Pick<Case, 'from' | 'command' | 'then' | 'end'> {
+  const { state, command, end } = scenes[from];
+  return { from: state, command, then: command, end };
+}
 
 /** What was being written when its disk failed, and cannot be removed from it: the next run does. */
 const TEMPORARY = /^\+ \/.*\/\.[^/]+\.airbundle-(?:new|test)$/;
@@ -71,8 +74,7 @@ async function survive(
   tally.planned = all.length;
   const cases = all.map(({ id, from, fault }): Case => ({
     id,
-    from,
-    command: stage.commands[from],
+    ...again(stage, from),
     faults: [fault],
     compare: true,
   }));
@@ -222,8 +224,7 @@ export async function clockGroup(stage: Stage, options: Options): Promise<GroupR
   const cases = (['fresh', 'old'] as const).flatMap((from) =>
     [TEN_YEARS_S, -TEN_YEARS_S].map((seconds): Case => ({
       id: `${String(seconds)} s, from ${from}`,
-      from,
-      command: stage.commands[from],
+      ...again(stage, from),
       faults: [{ shim: { FAULT_SECONDS: String(seconds) } }],
     })),
   );
@@ -266,8 +267,7 @@ export async function raceGroup(stage: Stage, options: Options): Promise<GroupRe
   const cases = Array.from({ length: rounds }, (_, round) =>
     Object.entries(racers).map(([who, fault]): Case => ({
       id: `${who}, ${String(round + 1)}`,
-      from: 'fresh',
-      command: stage.commands.fresh,
+      ...again(stage, 'fresh'),
       faults: [fault],
       compare: true,
     })),

@@ -27,6 +27,10 @@ export interface Case {
   readonly from: string;
   readonly command: string;
   readonly faults: readonly Fault[];
+  /** What is typed afterwards, without any fault. */
+  readonly then: string;
+  /** The state in which it has to end. */
+  readonly end: string;
   /** Compare what a faulted run leaves with `from`; otherwise only the end counts. */
   readonly compare?: boolean;
 }
@@ -49,10 +53,10 @@ export interface Attempt {
 export interface CaseResult {
   readonly id: string;
   readonly attempts: readonly Attempt[];
-  /** The same command, without any fault. */
+  /** What was typed afterwards, without any fault. */
   readonly last: Attempt;
   readonly digest: string;
-  /** Against the end of the unbroken run. */
+  /** Against the state in which it has to end. */
   readonly differs: readonly string[];
   readonly error?: string;
 }

@@ -11,27 +11,21 @@ import { startLab } from '../lab/machines.js';
 import type { Miniature } from './miniature.js';
 import { ANSWER, miniature, SITE } from './miniature.js';
 import type { Case, CaseResult } from './protocol.js';
+import type { SceneName, Scenes } from './scenes.js';
+import { scenesOf } from './scenes.js';
 
 const HOME = '/opt/faults';
 /** A batch is one `docker exec`: small, so that nodes share the work and a time limit is kept. */
-const BATCH = 3;
+const BATCH = 4;
 const BATCH_MS = 30 * 60_000;
 /** Cases after the time is over, until one has fired. */
 const MOST_LATE = 8;
-
-/** Commands that are broken off, by the state from which they start. */
-export interface Commands {
-  /** The first installation, of the new bundle, on a node that has something else in the place of one file. */
-  readonly fresh: string;
-  /** From the old bundle, which is running, to the new one. */
-  readonly old: string;
-}
 
 export interface Stage {
   readonly lab: Lab;
   readonly nodes: readonly string[];
   readonly bundles: Miniature;
-  readonly commands: Commands;
+  readonly scenes: Scenes;
   readonly pack: Packer;
   /** @param deadline when to hand out no further case, in performance.now() */
   run(
@@ -40,7 +34,7 @@ export interface Stage {
     onResult: (result: CaseResult, given: Case) => void,
   ): Promise<void>;
   /** The calls of an unbroken run, as shim.c counts them: "write /path". */
-  calls(from: keyof Commands, variables?: Readonly<Record<string, string>>): Promise<string[]>;
+  calls(from: SceneName, variables?: Readonly<Record<string, string>>): Promise<string[]>;
   readonly sh: (node: string, text: string) => Promise<string>;
   down(): Promise<void>;
 }
@@ -96,15 +90,6 @@ export async function makeDriver(folder: string): Promise<string> {
   return driver;
 }
 
-function commandsOf({ old, new: next }: Miniature, key: string): Commands & { first: string } {
-  const site = `--site ${DESK}/site.yaml --node lb1 -y`;
-  return {
-    first: `cd /media/usb/${old.stem} && sh install.sh --key ${DESK}/key.pem --fingerprint ${key} ${site}`,
-    fresh: `cd /media/usb/${next.stem} && sh install.sh --key ${DESK}/key.pem --fingerprint ${key} ${site}`,
-    old: `cd /media/usb/${next.stem} && sh install.sh ${site}`,
-  };
-}
-
 function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Miniature): Stage {
   const sh = async (node: string, text: string): Promise<string> => {
     const done = await lab.exec(node, ['sh', '-c', text]);
@@ -112,7 +97,7 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
       throw new Error(`${node}: exit ${String(done.exitCode)}: ${text}\n${done.stdout}\n${done.stderr}`);
     return done.stdout;
   };
-  const commands = commandsOf(bundles, pack.key.fingerprint);
+  const scenes = scenesOf(bundles, pack.key.fingerprint);
   const batch = async (node: string, cases: readonly Case[]): Promise<CaseResult[]> => {
     const done = await lab.exec(node, [`${HOME}/node`, `${HOME}/driver.cjs`, 'run'], {
       input: JSON.stringify(cases),
@@ -132,7 +117,7 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
     lab,
     nodes,
     bundles,
-    commands,
+    scenes,
     pack,
     sh,
     async run(cases, deadline, onResult) {
@@ -166,11 +151,14 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
       const [node = ''] = nodes;
       const log = `${HOME}/calls`;
       await sh(node, `rm -f ${log}`);
+      const { state, command, end } = scenes[from];
       const [result] = await batch(node, [
         {
           id: 'count',
-          from,
-          command: commands[from],
+          from: state,
+          command,
+          then: command,
+          end,
           faults: [{ shim: { FAULT_LOG: log, ...variables }, standing: true }],
         },
       ]);
@@ -197,7 +185,8 @@ async function furnish(stage: Stage, node: string, tools: Tools): Promise<void> 
   await lab.copyIn(node, tools.node, `${HOME}/node`);
   await lab.copyIn(node, tools.driver, `${HOME}/driver.cjs`);
   await lab.copyIn(node, tools.shim, `${HOME}/shim.so`);
-  await lab.copyIn(node, new URL('./mini/race.js', import.meta.url).pathname, `${HOME}/race.js`);
+  for (const name of ['race.js', 'compiled.js'])
+    await lab.copyIn(node, new URL(`./mini/${name}`, import.meta.url).pathname, `${HOME}/${name}`);
   await folder(bundles.old);
   await folder(bundles.new);
   await sh(
@@ -205,24 +194,36 @@ async function furnish(stage: Stage, node: string, tools: Tools): Promise<void> 
     `chmod 755 ${HOME}/*; chown root:root ${HOME}/*; cat >${DESK}/key.pem <<'EOT'\n${pack.key.pem}EOT`,
   );
   await sh(node, `cat >${DESK}/site.yaml <<'EOT'\n${SITE}EOT`);
+  // Each daemon-reload starts a dozen of them, and none has anything to do here.
+  await sh(
+    node,
+    'mkdir -p /etc/systemd/system-generators; for one in /lib/systemd/system-generators/*; do ln -s /dev/null /etc/systemd/system-generators/"${one##*/}"; done',
+  );
   // Somebody else's file, in a place that the bundle wants.
   await sh(
     node,
     'mkdir -p /usr/local/share/mini /usr/local/bin; echo by hand >/usr/local/share/mini/version; chmod 640 /usr/local/share/mini/version; chown 5:6 /usr/local/share/mini/version',
   );
   const driver = (words: string): Promise<string> => sh(node, `${HOME}/node ${HOME}/driver.cjs ${words}`);
-  const commands = commandsOf(bundles, pack.key.fingerprint);
-  await driver('keep fresh');
-  await sh(node, commands.fresh);
+  const { first, fresh, old, rollback, uninstall } = scenesOf(bundles, pack.key.fingerprint);
+  await driver(`keep ${fresh.state}`);
+  await sh(node, `touch ${HOME}/compiles; ${fresh.command}`);
+  await sh(node, `rm ${HOME}/compiles; [ -s ${HOME}/compiled ]`);
   await settled(stage, node, ANSWER.new);
-  await driver('keep fresh-end');
-  await driver('reset fresh');
-  await sh(node, commands.first);
+  await driver(`keep ${fresh.end}`);
+  await driver(`reset ${fresh.state}`);
+  await sh(node, first.command);
   await settled(stage, node, ANSWER.old);
-  await driver('keep old');
-  await sh(node, commands.old);
+  await driver(`keep ${first.end}`);
+  await sh(node, old.command);
   await settled(stage, node, ANSWER.new);
-  await driver('keep old-end');
+  await driver(`keep ${old.end}`);
+  await sh(node, rollback.command);
+  await settled(stage, node, ANSWER.old);
+  await driver(`keep ${rollback.end}`);
+  await driver(`reset ${uninstall.state}`);
+  await sh(node, uninstall.command);
+  await driver(`keep ${uninstall.end}`);
 }
 
 async function settled({ sh }: Stage, node: string, answer: string): Promise<void> {

@@ -191,6 +191,19 @@ describe('when nothing is built', () => {
     });
     expect(candidates).toEqual([CPP, GCC]);
   });
+
+  it('erases nothing more where packages are to be kept, and writes down what is gone by now', () => {
+    const candidates = eraseCandidates({
+      contents,
+      keep: true,
+      missing: [],
+      needed: [],
+      addedBefore: [],
+      pending: [GCC, CPP],
+      installed: [nevra(CPP)],
+    });
+    expect(candidates).toEqual([GCC]);
+  });
 });
 
 describe('what tools say', () => {

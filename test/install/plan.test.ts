@@ -51,6 +51,37 @@ const installed = (given: Partial<PlanRequest> = {}): PlanRequest => {
   };
 };
 
+describe('what a killed run was to erase', () => {
+  const pending = (keepPackages: boolean): Plan => {
+    const given = installed();
+    const rpms = { before: 0, after: 1, installed: [], absent: [], pending: ['gcc-4.8.5-28.el7.x86_64'] };
+    return makePlan({
+      ...given,
+      receipt: { ...receiptOf(given), rpms },
+      facts: {
+        ...given.facts,
+        installed: [...given.facts.installed, nevra('gcc-4.8.5-28.el7.x86_64')],
+      },
+      build: { way: undefined, keepPackages },
+    });
+  };
+
+  it('is erased by the next one', () => {
+    const plan = pending(false);
+    expect(plan.steps.map((step) => step.id)).toEqual(['erase']);
+    expect(plan.steps[0]?.changes).toEqual([
+      '- gcc-4.8.5-28.el7.x86_64  unless something that stays needs it',
+    ]);
+  });
+
+  it('or is kept by it, which the receipt has to say', () => {
+    const plan = pending(true);
+    expect(plan.steps.map((step) => step.id)).toEqual(['erase']);
+    expect(plan.steps[0]?.title).toContain('keep the RPMs of the build');
+    expect(plan.steps[0]?.changes).toEqual([]);
+  });
+});
+
 describe('the plan of a first installation', () => {
   it('has every step, in order, each with its changes and its way back', () => {
     const plan = makePlan(full());

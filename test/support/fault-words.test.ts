@@ -2,21 +2,33 @@ import { describe, expect, it } from 'vitest';
 import { caseOf, parseBroken } from '../faults/broken.js';
 import { documentDifferences } from '../faults/documents.js';
 import { parsePart, partOf } from '../faults/options.js';
+import { scenesOf } from '../faults/scenes.js';
+import type { MadeBundle } from '../install/bundle.js';
 
-const commands = { fresh: 'install', old: 'upgrade' };
+const bundle = (stem: string): MadeBundle => ({ stem, folder: '', contents: {} as MadeBundle['contents'] });
+const scenes = scenesOf({ old: bundle('mini-1'), new: bundle('mini-2') }, 'F');
 
 describe('a case of the fault campaign', () => {
   it('is named in the words that bring it back', () => {
     const text = 'fresh,kill:173:power,torn:67';
-    const { id, command, faults } = caseOf(parseBroken(text), commands);
-    expect([id, command]).toEqual([text, 'install']);
+    const { id, from, command, then, end, faults } = caseOf(parseBroken(text), scenes);
+    expect([id, from, end]).toEqual([text, 'fresh', 'fresh-end']);
+    expect(command).toContain('cd /media/usb/mini-2 && sh install.sh --key');
+    expect(then).toBe(command);
     expect(faults).toEqual([
       { shim: { FAULT_AT: '173', FAULT_KIND: 'kill' }, everything: true },
       { shim: { FAULT_AT: '67', FAULT_KIND: 'torn' }, everything: false },
     ]);
-    expect(caseOf(parseBroken('old,moment:90'), commands).faults).toEqual([
+    expect(caseOf(parseBroken('old,moment:90'), scenes).faults).toEqual([
       { killAfterMs: 90, everything: true },
     ]);
+  });
+
+  it('is taken back where its scene says so', () => {
+    const { from, command, then, end } = caseOf(parseBroken('old-back,kill:9'), scenes);
+    expect([from, end]).toEqual(['old', 'old']);
+    expect(command).toContain('cd /media/usb/mini-2 && sh install.sh --site');
+    expect(then).toContain('airbundle rollback --to ');
   });
 
   it.each(['', 'fresh', 'new,kill:1', 'fresh,kill:0', 'fresh,kill:1:slow', 'fresh,moment:5:power'])(

@@ -3,4 +3,4 @@
 # it. A fault that a test asks for is loaded here, since no variable of the environment comes this far.
 # shellcheck source=/dev/null
 [ ! -r /opt/faults/fault ] || . /opt/faults/fault
-exec /opt/faults/node "$@"
+exec /opt/faults/node -r /opt/faults/compiled.js "$@"
