@@ -114,6 +114,11 @@ async function* hashedAhead(
     await busy[slot];
     return slots[slot] as Buffer;
   };
+  const hash = (slot: number, length: number): void => {
+    const hashed = hasher.update(slot, length);
+    hashed.catch(() => undefined);
+    busy[slot] = hashed;
+  };
   const chunks = host.chunks(path, nextSlot)[Symbol.asyncIterator]();
   let ahead: Promise<IteratorResult<Buffer, unknown>> = chunks.next();
   let done = 0;
@@ -121,18 +126,19 @@ async function* hashedAhead(
     for (;;) {
       const next = await ahead;
       if (next.done === true) break;
-      let { value } = next;
-      // A host may have used a buffer of its own, which the other thread does not see.
-      if (!slots.some((slot) => slot.buffer === value.buffer)) {
-        const copy = await nextSlot();
-        value = copy.subarray(0, value.copy(copy));
-      }
-      const slot = slots.findIndex((candidate) => candidate.buffer === value.buffer);
-      const hashed = hasher.update(slot, value.length);
-      busy[slot] = hashed;
+      const { value } = next;
+      const own = slots.findIndex((slot) => slot.buffer === value.buffer);
+      if (own >= 0) hash(own, value.length);
+      // A host may have used a buffer of its own, of another size, which the other thread does not see.
+      else
+        for (let at = 0; at < value.length;) {
+          const slot = filled % slots.length;
+          const length = value.copy(await nextSlot(), 0, at);
+          hash(slot, length);
+          at += length;
+        }
       ahead = chunks.next();
-      // Both are awaited later; until then a failure must not count as unhandled.
-      hashed.catch(() => undefined);
+      // It is awaited later; until then a failure must not count as unhandled.
       ahead.catch(() => undefined);
       done += value.length;
       step?.progress({ done, total, unit: 'bytes' });
