@@ -20,9 +20,11 @@ export interface Goal {
   readonly gapMs: number;
   /**
    * No call fails that is sent again, and no stream that is begun again. A crash that cuts connections can hit a call
-   * whose answer had begun: gRPC does not send that one again.
+   * whose answer had begun: gRPC does not send that one again. Any other that is sent again must never fail.
    */
   readonly losesNothing: boolean;
+  /** No stream breaks whose connection sends no pings (see load.ts). */
+  readonly keepsStreams?: true;
   /**
    * Where the VIP is at the end: on the same node, on the other one, on either; never back and forth. `returns` is
    * VRRP's own rule when two masters meet: the one with the lower priority gives way, nopreempt or not.
@@ -68,7 +70,7 @@ const frozen: Pick<Scenario, 'hurt' | 'lastsMs' | 'heal' | 'watchedMs'> = {
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'stop a backend: it ends its calls',
-    goal: backendDeath,
+    goal: { ...backendDeath, keepsStreams: true },
     hurt: (given) => signalBackend(given, 'TERM'),
     lastsMs: 4000,
     heal: (given) => signalBackend(given, 'start'),
@@ -144,7 +146,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'reload with a new backend',
-    goal: { ...planned, holders: 'same' },
+    goal: { ...planned, holders: 'same', keepsStreams: true },
     hurt: ({ lab, packed, largerSite }) => changeSite(lab, packed, largerSite),
     lastsMs: 0,
     watchedMs: 3000,

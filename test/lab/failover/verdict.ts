@@ -5,7 +5,7 @@ import type { Outcome } from './measure.js';
  * that this machine let a process wait, which is measured beside.
  */
 export function missed({ scenario, load, vip, path, stalledMs }: Outcome): string[] {
-  const { gapMs, losesNothing, holders, twoHoldersMs = 0 } = scenario.goal;
+  const { gapMs, losesNothing, keepsStreams, holders, twoHoldersMs = 0 } = scenario.goal;
   const limit = (ms: number): string => `${String(ms)} ms and ${String(stalledMs)} ms of a busy machine`;
   return [
     ...(load.noServiceMs > gapMs + stalledMs
@@ -13,6 +13,12 @@ export function missed({ scenario, load, vip, path, stalledMs }: Outcome): strin
       : []),
     ...(losesNothing && load.failedRetried > 0
       ? [`${String(load.failedRetried)} calls failed although they were sent again`]
+      : []),
+    ...(!losesNothing && load.lostRetried > 0
+      ? [`${String(load.lostRetried)} calls failed although they could be sent again`]
+      : []),
+    ...(keepsStreams && load.brokenWithoutPings > 0
+      ? [`${String(load.brokenWithoutPings)} streams broke whose connection sends no pings`]
       : []),
     ...(losesNothing && load.failedStreams > 0
       ? [`${String(load.failedStreams)} streams broke again after their restart`]
@@ -48,7 +54,7 @@ export function table(outcomes: readonly Outcome[]): string[] {
       'failed, sent again',
       'no service',
       'standing clients',
-      'streams: all, broken, lost',
+      'streams: all, broken (without pings), lost',
       'VIP',
       'with two',
       'goal',
@@ -61,7 +67,7 @@ export function table(outcomes: readonly Outcome[]): string[] {
         `${String(load.failedRetried)} of ${String(load.retried)}`,
         seconds(load.noServiceMs),
         seconds(load.standingGapMs),
-        `${String(load.streams)}, ${String(load.brokenStreams)}, ${String(load.failedStreams)}`,
+        `${String(load.streams)}, ${String(load.brokenStreams)} (${String(load.brokenWithoutPings)}), ${String(load.failedStreams)}`,
         path.join(' > '),
         vip.twoHoldersMs === 0 ? '-' : seconds(vip.twoHoldersMs),
         missed(outcome).length === 0 ? `kept (${seconds(scenario.goal.gapMs)})` : 'MISSED',
