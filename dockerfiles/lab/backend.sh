@@ -1,5 +1,5 @@
 #!/bin/sh
-# A gRPC backend and its clients, on Node 16.
+# A gRPC backend and its clients, on Node 20.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -y install libstdc++6 iproute2 procps

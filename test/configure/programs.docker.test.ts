@@ -123,12 +123,27 @@ describe('local additions', () => {
   });
 });
 
-/** A gRPC server's health service, as far as a health check goes: SERVING. And a page for probes over HTTP/1. */
+/**
+ * A gRPC server's health service, as far as a health check goes: SERVING. A stream of pieces, which ends when a file
+ * is there. And a page for probes over HTTP/1.
+ */
 const BACKEND = `
+const { existsSync } = require('fs');
+const speak = (stream) => {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+  const pieces = setInterval(() => {
+    if (!existsSync('/tmp/enough')) return stream.write(Buffer.from('0000000000', 'hex'));
+    clearInterval(pieces);
+    stream.end();
+  }, 50);
+  stream.on('close', () => clearInterval(pieces));
+};
 const server = require('http2').createServer();
-server.on('stream', (stream) => {
+server.on('stream', (stream, headers) => {
   stream.on('error', () => undefined);
   stream.on('end', () => {
+    if (headers[':path'] === '/tts.v1.Speech/SynthesizeStream') return speak(stream);
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
     stream.end(Buffer.from('00000000020801', 'hex'));
   });
@@ -138,6 +153,29 @@ server.listen(50051, '10.20.0.21');
 require('http').createServer((request, answer) => {
   answer.writeHead(request.url === '/ready' ? 204 : 404).end();
 }).listen(8081, '10.20.0.21');
+`;
+
+/** A client with one stream: what comes, each as a line of its own; pieces in a row are one line. */
+const LISTEN = `
+const session = require('http2').connect('http://10.20.0.10:50051');
+const stream = session.request({
+  ':method': 'POST', ':path': '/tts.v1.Speech/SynthesizeStream', 'content-type': 'application/grpc', te: 'trailers',
+});
+let last;
+const say = (word) => {
+  if (word !== last) console.log(word);
+  last = word;
+};
+session.on('goaway', (code) => say('goaway ' + code));
+session.on('error', (error) => say(error.message));
+stream.on('data', () => say('piece'));
+stream.on('trailers', (trailers) => say('status ' + trailers['grpc-status']));
+stream.on('error', (error) => say(error.message));
+stream.on('close', () => {
+  say('closed');
+  session.close();
+});
+stream.end(Buffer.from('0000000000', 'hex'));
 `;
 
 /** The stats page, asked with and without its password: two HTTP statuses. */
@@ -202,6 +240,38 @@ describe('running', () => {
     },
   );
 
+  /** @returns the old worker, whose listeners another one has now */
+  const reloaded = async (): Promise<string> => {
+    const worker = await workerPid();
+    await programs.sh('pkill -USR2 -o -x haproxy');
+    await until(
+      'another worker answers',
+      `${ASK('show info')} | grep '^Pid: ' | grep -qv '^Pid: ${worker}$'`,
+    );
+    return worker;
+  };
+
+  it('haproxy brings a stream to its end in the old worker after a reload', async () => {
+    await programs.place('pair/lb1');
+    await programs.write('/tmp/listen.cjs', LISTEN);
+    await programs.sh('ip address add 10.20.0.10/32 dev lo; rm -f /tmp/enough');
+    await programs.start(HAPROXY);
+    try {
+      await until('tts1 is up', `${ASK('show stat -1 4 -1')} | grep -q '^tts,tts1,.*,UP,'`);
+      await programs.start('exec node /tmp/listen.cjs >/tmp/heard');
+      await until('a piece came', 'grep -q piece /tmp/heard');
+      const worker = await reloaded();
+      await until('pieces come after GOAWAY', "grep -A1 goaway /tmp/heard | grep -q 'piece'");
+      await programs.sh(`kill -0 ${worker}; touch /tmp/enough`);
+      await until('the stream is over', 'grep -q closed /tmp/heard');
+      const heard = (await programs.sh('cat /tmp/heard')).trim().split('\n');
+      expect(heard).toEqual(['piece', 'goaway 0', 'piece', 'status 0', 'closed']);
+    } finally {
+      await programs.sh('ip address del 10.20.0.10/32 dev lo');
+      await stopped();
+    }
+  });
+
   it('haproxy asks a page for probes over HTTP/1, though the service speaks HTTP/2', async () => {
     await programs.place('tcp-and-http/lb1');
     await programs.start(HAPROXY);
@@ -228,12 +298,7 @@ describe('running', () => {
       expect((await programs.sh('node /tmp/ask.cjs')).trim()).toBe('401 401 200');
       expect(await programs.sh(ASK('show stat -1 1 -1'))).toMatch(/^own,FRONTEND,.*OPEN/m);
       // Only root may read the file with the password: a reload is read by the master, which stays root.
-      const worker = await workerPid();
-      await programs.sh('pkill -USR2 -o -x haproxy');
-      await until(
-        'another worker answers',
-        `${ASK('show info')} | grep '^Pid: ' | grep -qv '^Pid: ${worker}$'`,
-      );
+      await reloaded();
       expect((await programs.sh('node /tmp/ask.cjs')).trim()).toBe('401 401 200');
     } finally {
       await programs.sh('rm /etc/haproxy/conf.d/10-own.cfg');

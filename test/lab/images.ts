@@ -115,7 +115,7 @@ export const nodeImage = async (input: NodeImageInput): Promise<string> =>
     flat: true,
   });
 
-/** Node 16, the gRPC backend and its clients. `folder` holds `node`, `server.cjs`, `client.cjs`, `load.cjs`. */
+/** Node 20, the gRPC backend and its clients. `folder` holds `node`, `server.cjs`, `client.cjs`, `load.cjs`. */
 export const backendImage = async (folder: string, identity: string): Promise<string> =>
   makeImage({
     name: 'backend',

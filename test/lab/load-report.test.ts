@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { missed } from './failover/verdict.js';
-import { SCENARIOS } from './failover/scenarios.js';
-import { summaryOf, type CallRecord, type ClientKind, type LoadReport } from './grpc/load-report.js';
+import { SCENARIOS, type Goal, type Scenario } from './failover/scenarios.js';
+import {
+  summaryOf,
+  type CallRecord,
+  type ClientKind,
+  type LoadReport,
+  type StreamRecord,
+} from './grpc/load-report.js';
 
 const answered = (client: ClientKind, endMs: number): CallRecord => ({
   client,
@@ -45,19 +51,37 @@ describe('the summary of a load', () => {
     expect([summary.noServiceMs, summary.standingGapMs, summary.sentOnce]).toEqual([500, 900, 1]);
   });
 
-  it('tells streams that broke from those that broke again', () => {
-    const streams = [
-      { startMs: 1000 },
-      { startMs: 1000, broken: 'UNAVAILABLE: gone', brokenMs: 1500 },
-      { startMs: 1000, broken: 'UNAVAILABLE: gone', brokenMs: 1500, failed: 'UNAVAILABLE: gone' },
+  it('tells calls that gRPC does not send again, since their answer had begun', () => {
+    const summary = summaryOf(
+      report([failed('retrying', 1100), { ...failed('retrying', 1200), begun: true }, failed('once', 1300)]),
+    );
+    expect([summary.failedRetried, summary.lostRetried]).toEqual([2, 1]);
+    expect(summary.errors).toEqual({
+      'UNAVAILABLE: gone': 2,
+      'UNAVAILABLE: gone (its answer had begun)': 1,
+    });
+  });
+
+  it('tells streams that broke from those that broke again, and with which clients', () => {
+    const gone = { startMs: 1000, broken: 'UNAVAILABLE: gone', brokenMs: 1500 };
+    const streams: StreamRecord[] = [
+      { noticedBy: 'pings', startMs: 1000 },
+      { noticedBy: 'pings', ...gone },
+      { noticedBy: 'pieces', ...gone, failed: 'UNAVAILABLE: gone' },
     ];
     const summary = summaryOf(report([], { streams }));
     expect([summary.streams, summary.brokenStreams, summary.failedStreams]).toEqual([3, 2, 1]);
+    expect(summary.brokenWithoutPings).toBe(1);
+    expect(summary.errors).toEqual({
+      'stream, by pings, UNAVAILABLE: gone': 1,
+      'stream, by pieces, UNAVAILABLE: gone': 1,
+      'again UNAVAILABLE: gone': 1,
+    });
   });
 });
 
 describe('the verdict on a scenario', () => {
-  const scenario = SCENARIOS.find(({ goal }) => goal.holders === 'other' && goal.losesNothing);
+  const scenario = SCENARIOS.find(({ goal }) => goal.holders === 'other' && goal.takesStreamsAgain);
   if (scenario === undefined) throw new Error('no scenario with a planned failover');
   const kept = {
     scenario,
@@ -68,8 +92,15 @@ describe('the verdict on a scenario', () => {
     tookMs: 1000,
   };
 
+  const goal = (change: Partial<Goal>): Scenario => ({ ...scenario, goal: { ...scenario.goal, ...change } });
+
   it('finds nothing where the goal was kept', () => {
     expect(missed(kept)).toEqual([]);
+  });
+
+  it('lets a moved VIP break streams, and calls whose answer had begun', () => {
+    const load = { ...kept.load, brokenWithoutPings: 3, failedRetried: 1 };
+    expect(missed({ ...kept, load })).toEqual([]);
   });
 
   it('allows what the machine itself was late, and not more', () => {
@@ -80,8 +111,16 @@ describe('the verdict on a scenario', () => {
   });
 
   it.each([
-    ['a lost call', { load: { ...kept.load, failedRetried: 1 } }],
+    [
+      'a lost call where connections stay',
+      { load: { ...kept.load, failedRetried: 1 }, scenario: goal({ keepsConnections: true }) },
+    ],
     ['a lost stream', { load: { ...kept.load, failedStreams: 1 } }],
+    [
+      'a broken stream',
+      { load: { ...kept.load, brokenWithoutPings: 1 }, scenario: goal({ keepsStreams: true }) },
+    ],
+    ['a call that could be sent again', { load: { ...kept.load, failedRetried: 1, lostRetried: 1 } }],
     ['two holders', { vip: { ...kept.vip, twoHoldersMs: 51 } }],
     ['a VIP that did not move', { path: ['lb1'] }],
     ['a VIP that came back', { path: ['lb1', 'lb2', 'lb1'] }],

@@ -5,16 +5,29 @@ import type { Outcome } from './measure.js';
  * that this machine let a process wait, which is measured beside.
  */
 export function missed({ scenario, load, vip, path, stalledMs }: Outcome): string[] {
-  const { gapMs, losesNothing, holders, twoHoldersMs = 0 } = scenario.goal;
+  const {
+    gapMs,
+    keepsConnections,
+    keepsStreams,
+    takesStreamsAgain,
+    holders,
+    twoHoldersMs = 0,
+  } = scenario.goal;
   const limit = (ms: number): string => `${String(ms)} ms and ${String(stalledMs)} ms of a busy machine`;
   return [
     ...(load.noServiceMs > gapMs + stalledMs
       ? [`no service for ${String(load.noServiceMs)} ms; allowed: ${limit(gapMs)}`]
       : []),
-    ...(losesNothing && load.failedRetried > 0
+    ...(keepsConnections && load.failedRetried > 0
       ? [`${String(load.failedRetried)} calls failed although they were sent again`]
       : []),
-    ...(losesNothing && load.failedStreams > 0
+    ...(!keepsConnections && load.lostRetried > 0
+      ? [`${String(load.lostRetried)} calls failed although they could be sent again`]
+      : []),
+    ...(keepsStreams && load.brokenWithoutPings > 0
+      ? [`${String(load.brokenWithoutPings)} streams broke whose connection sends no pings`]
+      : []),
+    ...(takesStreamsAgain && load.failedStreams > 0
       ? [`${String(load.failedStreams)} streams broke again after their restart`]
       : []),
     ...(vip.twoHoldersMs > twoHoldersMs + stalledMs
@@ -48,7 +61,7 @@ export function table(outcomes: readonly Outcome[]): string[] {
       'failed, sent again',
       'no service',
       'standing clients',
-      'streams: all, broken, lost',
+      'streams: all, broken (without pings), lost',
       'VIP',
       'with two',
       'goal',
@@ -61,7 +74,7 @@ export function table(outcomes: readonly Outcome[]): string[] {
         `${String(load.failedRetried)} of ${String(load.retried)}`,
         seconds(load.noServiceMs),
         seconds(load.standingGapMs),
-        `${String(load.streams)}, ${String(load.brokenStreams)}, ${String(load.failedStreams)}`,
+        `${String(load.streams)}, ${String(load.brokenStreams)} (${String(load.brokenWithoutPings)}), ${String(load.failedStreams)}`,
         path.join(' > '),
         vip.twoHoldersMs === 0 ? '-' : seconds(vip.twoHoldersMs),
         missed(outcome).length === 0 ? `kept (${seconds(scenario.goal.gapMs)})` : 'MISSED',

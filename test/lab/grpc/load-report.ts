@@ -6,7 +6,7 @@ export interface LoadSettings {
   readonly callsPerSecond: number;
   /** Connections of each kind: with retry, and without. */
   readonly connections: number;
-  /** Streams that are open at any time. */
+  /** Streams that are open at any time, half of each kind. */
   readonly streams: number;
   /** Pieces of a stream, one each 100 ms. */
   readonly streamPieces: number;
@@ -22,9 +22,18 @@ export interface CallRecord {
   readonly endMs: number;
   readonly backend?: string;
   readonly error?: string;
+  /** The answer had begun when it broke: gRPC does not send such a call again. */
+  readonly begun?: true;
 }
 
+/**
+ * How a stream's client notices that its server is gone: by pings of its connection, or because no piece came for
+ * longer than one may take. The latter's connection sends no pings.
+ */
+export type StreamKind = 'pings' | 'pieces';
+
 export interface StreamRecord {
+  readonly noticedBy: StreamKind;
   readonly startMs: number;
   /** Why it broke, and when. */
   readonly broken?: string;
@@ -49,12 +58,16 @@ export interface LoadSummary {
   /** Of standing clients that send a call again when the answer is UNAVAILABLE. */
   readonly retried: number;
   readonly failedRetried: number;
+  /** Of `failedRetried`, those that gRPC could have sent again: no answer had begun. */
+  readonly lostRetried: number;
   /** The longest time between two answers to any client: how long there was no service. */
   readonly noServiceMs: number;
   /** The same for the standing clients, which have to find out that their connections are dead. */
   readonly standingGapMs: number;
   readonly streams: number;
   readonly brokenStreams: number;
+  /** Of those, the ones whose connection sends no pings. */
+  readonly brokenWithoutPings: number;
   /** Broken again when they were begun again. */
   readonly failedStreams: number;
   /** Words of errors with their number. */
@@ -71,14 +84,16 @@ export const summaryOf = (report: LoadReport): LoadSummary => {
     failedOnce: failed.filter((call) => call.client === 'once').length,
     retried: standing.filter((call) => call.client === 'retrying').length,
     failedRetried: failed.filter((call) => call.client === 'retrying').length,
+    lostRetried: failed.filter((call) => call.client === 'retrying' && call.begun === undefined).length,
     noServiceMs: longestGap(report, report.calls),
     standingGapMs: longestGap(report, standing),
     streams: report.streams.length,
     brokenStreams: broken.length,
+    brokenWithoutPings: broken.filter((stream) => stream.noticedBy === 'pieces').length,
     failedStreams: broken.filter((stream) => stream.failed !== undefined).length,
     errors: counted([
-      ...failed.map((call) => call.error),
-      ...broken.map((stream) => `stream ${stream.broken ?? ''}`),
+      ...failed.map(({ error = '', begun }) => (begun ? `${error} (its answer had begun)` : error)),
+      ...broken.map(({ noticedBy, broken: why = '' }) => `stream, by ${noticedBy}, ${why}`),
       ...broken.flatMap((stream) => (stream.failed === undefined ? [] : [`again ${stream.failed}`])),
     ]),
     backends: counted(standing.map((call) => call.backend)),

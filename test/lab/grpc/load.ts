@@ -1,6 +1,13 @@
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { SYNTHESIZE, SYNTHESIZE_STREAM } from './protocol.js';
-import type { CallRecord, ClientKind, LoadReport, LoadSettings, StreamRecord } from './load-report.js';
+import type {
+  CallRecord,
+  ClientKind,
+  LoadReport,
+  LoadSettings,
+  StreamKind,
+  StreamRecord,
+} from './load-report.js';
 
 /**
  * A constant load of calls and long streams: `load.cjs SETTINGS` with SETTINGS as JSON (load-report.ts). It ends when
@@ -9,10 +16,16 @@ import type { CallRecord, ClientKind, LoadReport, LoadSettings, StreamRecord } f
  * Half of the standing connections send each call once. The other half are what a client that cares would be: calls
  * wait for a connection and are sent again when the answer is UNAVAILABLE. Beside them a new client comes every
  * tenth of a second with one call: it tells when the service is there, whatever the others still wait for.
+ *
+ * Half of the streams share the connections of the former, which send pings. grpc-js 1.14 cuts streams of a connection
+ * that its server closes gracefully (GOAWAY, as at a reload of haproxy) with the next ping, since Node sends none then
+ * and says that it failed. Each of the other half has a connection of its own without pings, and is given up after a
+ * silence.
  */
 const settings = JSON.parse(process.argv[2] ?? '{}') as LoadSettings;
 
 const DEADLINE_MS = 10_000;
+const STREAM_DEADLINE_MS = 120_000;
 const NEW_CLIENT_MS = 100;
 const NEW_CLIENT_DEADLINE_MS = 500;
 const HEARTBEAT_MS = 20;
@@ -30,21 +43,26 @@ const RETRY = {
     },
   ],
 };
-/** A lost peer is noticed within two seconds, and asked for again every half second. */
+/** Pieces come every 100 ms. */
+const SILENCE_MS = 3000;
+/** A lost peer is asked for again every half second. */
 const CONNECTION = {
   'grpc.use_local_subchannel_pool': 1,
-  'grpc.keepalive_time_ms': 1000,
-  'grpc.keepalive_timeout_ms': 1000,
-  'grpc.keepalive_permit_without_calls': 1,
   'grpc.initial_reconnect_backoff_ms': 200,
   'grpc.min_reconnect_backoff_ms': 200,
   'grpc.max_reconnect_backoff_ms': 500,
+};
+/** A lost peer is noticed within two seconds. */
+const PINGS = {
+  'grpc.keepalive_time_ms': 1000,
+  'grpc.keepalive_timeout_ms': 1000,
+  'grpc.keepalive_permit_without_calls': 1,
 };
 
 const connect = (options: Readonly<Record<string, string | number>>): Client =>
   new Client(settings.target, credentials.createInsecure(), { ...CONNECTION, ...options });
 const clientsOf = (options: Readonly<Record<string, string | number>>): Client[] =>
-  Array.from({ length: settings.connections }, () => connect(options));
+  Array.from({ length: settings.connections }, () => connect({ ...PINGS, ...options }));
 
 const once = clientsOf({ 'grpc.enable_retries': 0 });
 const retrying = clientsOf({ 'grpc.enable_retries': 1, 'grpc.service_config': JSON.stringify(RETRY) });
@@ -61,7 +79,8 @@ const stopping = (): boolean => stopped;
 const unary = (client: Client, kind: ClientKind): Promise<void> =>
   new Promise((resolve) => {
     const startMs = Date.now();
-    client.makeUnaryRequest(
+    let begun: { begun?: true } = {};
+    const call = client.makeUnaryRequest(
       SYNTHESIZE.path,
       SYNTHESIZE.requestSerialize,
       SYNTHESIZE.responseDeserialize,
@@ -69,18 +88,22 @@ const unary = (client: Client, kind: ClientKind): Promise<void> =>
       kind === 'retrying' ? patient() : new Metadata(),
       { deadline: startMs + (kind === 'new' ? NEW_CLIENT_DEADLINE_MS : DEADLINE_MS) },
       (error, reply) => {
-        const answer = error === null ? { backend: reply?.backend ?? '' } : { error: wordsOf(error) };
+        const answer =
+          error === null ? { backend: reply?.backend ?? '' } : { error: wordsOf(error), ...begun };
         calls.push({ client: kind, startMs, endMs: Date.now(), ...answer });
         resolve();
       },
     );
+    call.on('metadata', () => {
+      begun = { begun: true };
+    });
   });
 
 const TEXT = Array.from({ length: settings.streamPieces }, (_, index) => `word${String(index)}`).join(' ');
 const open = new Set<{ cancel: () => void }>();
 
 /** @returns undefined when all of it came, the error otherwise */
-const stream = (client: Client): Promise<string | undefined> =>
+const stream = (client: Client, noticedBy: StreamKind): Promise<string | undefined> =>
   new Promise((resolve) => {
     const call = client.makeServerStreamRequest(
       SYNTHESIZE_STREAM.path,
@@ -88,26 +111,55 @@ const stream = (client: Client): Promise<string | undefined> =>
       SYNTHESIZE_STREAM.responseDeserialize,
       { text: TEXT },
       patient(),
-      { deadline: Date.now() + 120_000 },
+      { deadline: Date.now() + STREAM_DEADLINE_MS },
     );
     open.add(call);
-    call.on('data', () => undefined);
+    let silentMs = 0;
+    // Counted in short steps: time that this process itself stood still is not the server's.
+    const listening = setInterval(() => {
+      silentMs += HEARTBEAT_MS;
+      if (noticedBy === 'pings' || silentMs < SILENCE_MS) return;
+      resolve(`no piece for ${String(SILENCE_MS)} ms`);
+      call.cancel();
+    }, HEARTBEAT_MS);
+    call.on('data', () => {
+      silentMs = 0;
+    });
     call.on('error', (error) => resolve(wordsOf(error as ServiceError)));
     call.on('end', () => resolve(undefined));
-    call.on('status', () => open.delete(call));
+    call.on('status', () => {
+      clearInterval(listening);
+      open.delete(call);
+    });
   });
 
+const ready = (client: Client, withinMs: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    client.waitForReady(Date.now() + withinMs, (error) => (error ? reject(error) : resolve()));
+  });
+
+/** A dead connection without pings looks well: whoever begins again needs another one. */
+const streamAlone = async (): Promise<string | undefined> => {
+  const client = connect({});
+  try {
+    await ready(client, STREAM_DEADLINE_MS);
+    return await stream(client, 'pieces');
+  } finally {
+    client.close();
+  }
+};
+
 /** One stream after another; a broken one is begun again once. What this client cut off itself at the end is not broken. */
-const speaker = async (client: Client): Promise<void> => {
+const speaker = async (noticedBy: StreamKind, speak: () => Promise<string | undefined>): Promise<void> => {
   while (!stopping()) {
     const startMs = Date.now();
-    const broken = await stream(client);
+    const broken = await speak();
     const whole = broken === undefined || (stopping() && broken.startsWith('CANCELLED'));
     const brokenMs = Date.now();
-    const again = whole || stopping() ? undefined : await stream(client);
+    const again = whole || stopping() ? undefined : await speak();
     const failed =
       again === undefined || (stopping() && again.startsWith('CANCELLED')) ? {} : { failed: again };
-    streams.push({ startMs, ...(whole ? {} : { broken, brokenMs, ...failed }) });
+    streams.push({ noticedBy, startMs, ...(whole ? {} : { broken, brokenMs, ...failed }) });
   }
 };
 
@@ -125,14 +177,7 @@ const ended = new Promise<void>((resolve) => {
 });
 
 const main = async (): Promise<void> => {
-  await Promise.all(
-    [...once, ...retrying].map(
-      (client) =>
-        new Promise<void>((resolve, reject) => {
-          client.waitForReady(Date.now() + DEADLINE_MS, (error) => (error ? reject(error) : resolve()));
-        }),
-    ),
-  );
+  await Promise.all([...once, ...retrying].map((client) => ready(client, DEADLINE_MS)));
   console.log('ready');
   const beganMs = Date.now();
   const pending: Promise<void>[] = [];
@@ -150,7 +195,9 @@ const main = async (): Promise<void> => {
     pending.push(unary(client, 'new').finally(() => client.close()));
   }, NEW_CLIENT_MS);
   const speakers = Array.from({ length: settings.streams }, (_, index) =>
-    speaker(once[index % once.length] ?? connect({})),
+    index % 2 === 0
+      ? speaker('pings', () => stream(once[(index / 2) % once.length] ?? connect(PINGS), 'pings'))
+      : speaker('pieces', streamAlone),
   );
   await ended;
   stopped = true;
