@@ -11,7 +11,8 @@ import { freeSubnets, type Subnet24 } from './subnet.js';
 
 const LABEL = 'airbundle-lab';
 const OWNER = `${LABEL}.owner`;
-const BOOT_MS = 60_000;
+/** Seven machines at once on a busy host: a limit, no measure. */
+const BOOT_MS = 180_000;
 const POLL_MS = 200;
 
 /** What a container needs so that systemd can be its first process. `--privileged` is not among it. */
