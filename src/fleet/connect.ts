@@ -3,9 +3,9 @@ import { usageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Dial, RemoteSession } from '../host/remote.js';
 import type { Credentials } from './credentials.js';
-import { loginOf } from './credentials.js';
 import { requireIdentity } from './identity.js';
 import { judgeHostKey, offeredAlgorithms, otherAlgorithms, readKnownHost } from './known-hosts.js';
+import { loginOf } from './login.js';
 import type { Jump, SshFlags, SshTarget, Surroundings } from './ssh-config.js';
 import { readTarget } from './ssh-config.js';
 

@@ -14,7 +14,7 @@ import type { NodePlan } from './node-plan.js';
 import { askPlan, onlyReloads } from './node-plan.js';
 import { inParallel } from './parallel.js';
 import { vrrpChanges } from './vrrp-change.js';
-import { list, reasonOf } from './words.js';
+import { list, reasonInFull } from './words.js';
 
 /** The release that is to be on every node. */
 export interface Release {
@@ -171,7 +171,11 @@ async function eachNode<T>(
   return inParallel(chosen, parallel, (agent) =>
     work(agent).then(
       (result): NodeResult<T> => ({ node: agent.name, result, error: undefined }),
-      (error: unknown): NodeResult<T> => ({ node: agent.name, result: undefined, error: reasonOf(error) }),
+      (error: unknown): NodeResult<T> => ({
+        node: agent.name,
+        result: undefined,
+        error: reasonInFull(error),
+      }),
     ),
   );
 }

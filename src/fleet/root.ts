@@ -44,6 +44,11 @@ export function sudoRefusal(where: string, user: string, stderr: string): Bundle
         .slice(-5),
       hint: `Nothing was changed there. ${hint}`,
     });
+  if (/sudo.{0,3}: (?:No such file|command not found|not found|Permission denied)/.test(stderr))
+    return refuse(
+      'there is no sudo on the node, or not for this login',
+      `Log in as root: --user root. Or install it there: yum install sudo, with the rule ${user} ALL=(root) ALL`,
+    );
   if (stderr.includes('must have a tty'))
     return refuse(
       'sudo wants a terminal there',

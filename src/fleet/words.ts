@@ -7,6 +7,16 @@ export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The same with its code, its evidence and the next step, a line each: for a list of several nodes' errors. */
+export function reasonInFull(error: unknown): string {
+  if (!(error instanceof BundleError)) return reasonOf(error);
+  return [
+    `error[${error.code}]: ${error.message}`,
+    ...error.details.map((line) => `  ${line}`),
+    ...(error.hint?.split('\n').map((line, index) => `  ${index === 0 ? 'next:' : '     '} ${line}`) ?? []),
+  ].join('\n');
+}
+
 /** The line of a program's stderr that says what happened: the node's own error, or the last one. */
 export function firstWords(stderr: string): string {
   const lines = stderr.split('\n').filter((line) => line.trim() !== '');

@@ -14,9 +14,10 @@ import { refusedError } from '../errors.js';
 import { batchedSocket } from './batched-socket.js';
 import type { DialRequest, LoginAttempt, RemoteEnd, RemoteProcess, RemoteSession } from './remote.js';
 
-/** A dead peer is noticed after 15 s; ssh2 asks nothing unless it is told to. */
+/** A peer is asked so often; ssh2 asks nothing unless it is told to. */
 const KEEPALIVE_MS = 5000;
-const KEEPALIVE_MISSES = 3;
+/** So many times in a row without a byte from there: it is dead. */
+const KEEPALIVE_MISSES = 4;
 
 /** The fastest that both ends have comes first; both ends' processors have AES. */
 const CIPHERS: ConnectConfig['algorithms'] = {
@@ -48,6 +49,7 @@ export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
     client.destroy();
     throw error;
   }
+  endWhenSilent(client, sock);
   return sessionOf(client, request.where);
 }
 
@@ -83,7 +85,8 @@ function connecting(
     sock,
     username: request.user,
     keepaliveInterval: KEEPALIVE_MS,
-    keepaliveCountMax: KEEPALIVE_MISSES,
+    // See endWhenSilent.
+    keepaliveCountMax: Number.POSITIVE_INFINITY,
     // A person may be typing a password; the far machine has its own limit.
     readyTimeout: 0,
     algorithms: {
@@ -108,6 +111,24 @@ function connecting(
         },
       );
     },
+  });
+}
+
+/**
+ * ssh2 counts only the answers to its questions, and a question waits behind what is being sent, up to 2 MiB: it would
+ * take a slow line for a dead one. Here every byte from there counts.
+ */
+function endWhenSilent(client: Client, sock: Duplex): void {
+  let silences = 0;
+  sock.on('data', () => {
+    silences = 0;
+  });
+  const timer = setInterval(() => {
+    silences += 1;
+    if (silences >= KEEPALIVE_MISSES) sock.destroy();
+  }, KEEPALIVE_MS);
+  client.once('close', () => {
+    clearInterval(timer);
   });
 }
 

@@ -4,18 +4,18 @@
  * and Docker.
  */
 import { createHash, randomFillSync } from 'node:crypto';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import type { Consignment } from '../../src/fleet/local-bundle.js';
-import type { RemoteNode } from '../../src/fleet/remote-node.js';
-import { connectNode } from '../../src/fleet/remote-node.js';
+import { build } from 'esbuild';
 import type { SshLab } from '../fleet/lab-ssh.js';
 import { settingFor, sshLab } from '../fleet/lab-ssh.js';
+import { node16 } from '../lab/backend-image.js';
 import { run } from '../lab/docker.js';
 import type { Contender, Figure, Group, Rival, Skipped } from './harness.js';
 import { plainFigure, race, ROUNDS, spread } from './harness.js';
 import { measureWork } from './measure.js';
 import { MIB } from './payloads.js';
+import type { Measured, Once } from './upload-once.js';
 
 const STEM = 'bench-1.0.0-el7.x86_64';
 const CIPHER = 'aes128-gcm@openssh.com';
@@ -32,7 +32,6 @@ export const upload: Group = {
 async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGenerator<Figure | Skipped> {
   const names = Array.from({ length: count }, (_, index) => `lb${index + 1}`);
   const ssh = await sshLab(names);
-  const nodes: RemoteNode[] = [];
   try {
     const { file, sha256 } = makePayload(ssh, sizeMiB);
     const known: string[] = [];
@@ -41,52 +40,34 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       await ssh.sh(name, 'rm /root/.bashrc');
       known.push(`${ssh.address(name)} ${await ssh.hostKey(name)}\n`);
     }
-    const setting = settingFor(ssh, { known: known.join('') });
-    for (const name of names)
-      nodes.push(
-        await connectNode({
-          node: { name, address: ssh.address(name) },
-          setting,
-          // Only what an upload looks at.
-          consignment: {
-            stem: STEM,
-            files: [{ name: `${STEM}.tar`, path: file, sizeBytes: sizeMiB * MIB, sha256 }],
-            siteName: 'site.yaml',
-            key: { name: 'key.pem', fingerprint: '' },
-            desk: [],
-          } as unknown as Consignment,
-          log: undefined,
-          onLost: (_name, error) => {
-            throw error;
-          },
-        }),
-      );
+    const config = settingFor(ssh, { known: known.join('') }).flags.configFile ?? '';
+    const program = await makeProgram(ssh, {
+      ...{
+        addresses: names.map((name) => ssh.address(name)),
+        home: ssh.home,
+        configFile: config,
+        stem: STEM,
+      },
+      file: { name: `${STEM}.tar`, path: file, sizeBytes: sizeMiB * MIB, sha256 },
+    });
     const everywhere = (work: (name: string, index: number) => Promise<unknown>): Promise<unknown> =>
       Promise.all(names.map(work));
     const after = async (): Promise<void> => {
       await everywhere((name) => ssh.sh(name, 'rm -rf /var/lib/copy /var/lib/airbundle/incoming'));
     };
-    const proofMs: number[] = [];
+    const proofsMs: number[] = [];
     const words = `${sizeMiB} MiB to ${count === 1 ? 'a node' : `${count} nodes`}`;
     const ours: Contender = {
       name: `upload ${words}`,
-      command: 'upload() of src/fleet/upload.ts, as "airbundle deploy" calls it, without its proof',
+      command:
+        'upload() of src/fleet/upload.ts, as "airbundle deploy" calls it, on Node 16, without its proof',
       round: async () => {
-        const fromMs = performance.now();
-        let sentMs = 0;
-        await Promise.all(
-          nodes.map((node) =>
-            node.upload(({ doneBytes, totalBytes }) => {
-              if (doneBytes === totalBytes) sentMs = performance.now() - fromMs;
-            }),
-          ),
-        );
-        proofMs.push(performance.now() - fromMs - sentMs);
-        return { ms: sentMs };
+        const { transferMs, proofMs } = JSON.parse(await run(program)) as Measured;
+        proofsMs.push(proofMs);
+        return { ms: transferMs };
       },
       after,
     };
-    const config = setting.flags.configFile ?? '';
     // These do not wait for the disk; the upload does.
     const flush = 'dd if=/dev/null of=/var/lib/copy conv=notrunc,fsync status=none';
     const copying = (name: string, argv: (place: string) => readonly string[]): Rival => ({
@@ -119,9 +100,8 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       rounds,
     });
     if (!hasRsync) yield { name: `${ours.name} ÷ rsync`, skipped: "the lab's node has no rsync" };
-    yield plainFigure(`${ours.name}: its proof afterwards`, spread(proofMs).median / 1000, 's');
+    yield plainFigure(`${ours.name}: its proof afterwards`, spread(proofsMs).median / 1000, 's');
   } finally {
-    await Promise.allSettled(nodes.map((node) => node.close()));
     await ssh.down();
   }
 }
@@ -138,4 +118,18 @@ function makePayload(ssh: SshLab, sizeMiB: number): { readonly file: string; rea
   }
   closeSync(handle);
   return { file, sha256: hash.digest('hex') };
+}
+
+/** What a jump host has: one file of JavaScript, Node 16, no native part of ssh2. @returns the command */
+async function makeProgram(ssh: SshLab, given: Once): Promise<readonly string[]> {
+  const program = path.join(ssh.home, 'upload-once.cjs');
+  await build({
+    entryPoints: [path.join(import.meta.dirname, 'upload-once.ts')],
+    outfile: program,
+    ...{ bundle: true, platform: 'node', format: 'cjs', target: 'node16', logLevel: 'error' },
+    external: ['cpu-features', '*.node'],
+  });
+  const file = path.join(ssh.home, 'given.json');
+  writeFileSync(file, JSON.stringify(given));
+  return [await node16(), program, file];
 }

@@ -37,8 +37,8 @@ const site = (lab: Lab, nodes: readonly string[]): string =>
     'name: lab',
     'nodes:',
     ...nodes.map(
-      (name) =>
-        `  - { name: ${name}, address: ${lab.nodes[name]?.address ?? ''}, interface: eth0, role: ${name === nodes[0] ? 'primary' : 'secondary'} }`,
+      (name, index) =>
+        `  - { name: ${name}, address: ${lab.nodes[name]?.address ?? ''}, interface: eth0, priority: ${String(200 - index)} }`,
     ),
     '',
   ].join('\n');

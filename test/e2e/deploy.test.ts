@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MadeBundle } from '../install/bundle.js';
+import type { Outcome } from '../lab/docker.js';
 import type { Fleet } from './deploy-lab.js';
 import { DESK, fleet, JUMP } from './deploy-lab.js';
 
@@ -62,5 +63,39 @@ describe('deploy from a jump host', () => {
       expect((await site.sh(node, 'airbundle receipts list -o json | grep -c \'"number"\'')).stdout).toBe(
         '1',
       );
+  });
+
+  describe('from a machine that is a node itself', () => {
+    const versionOf = async (machine: string): Promise<string> =>
+      /"version": "([^"]+)"/.exec((await site.sh(machine, 'airbundle status -o json')).stdout)?.[1] ?? '';
+    /** `airbundle deploy …` there, which reaches itself by SSH as it reaches the others. */
+    const deployOn = (machine: string, words: string): Promise<Outcome> =>
+      site.sh(machine, `cd ${DESK} && airbundle deploy ${words} -y </dev/null`, 600_000);
+
+    it('installs the jump host too, when the site has it', async () => {
+      const { address = '' } = site.lab.nodes[JUMP] ?? {};
+      await site.sh(
+        JUMP,
+        [
+          'systemctl start ssh; cat /root/.ssh/id_ed25519.pub >>/root/.ssh/authorized_keys',
+          `echo "${address} $(cut -d ' ' -f 1,2 /etc/ssh/ssh_host_ed25519_key.pub)" >>/root/.ssh/known_hosts`,
+          `cd ${DESK} && cp site.yaml three.yaml && echo '  - { name: ${JUMP}, address: ${address}, interface: eth0, priority: 100 }' >>three.yaml`,
+        ].join('\n'),
+      );
+      const done = await deployOn(JUMP, `'${folder}' --site three.yaml`);
+      expect(done.exitCode, done.stderr).toBe(0);
+      expect((await site.sh(JUMP, 'hello')).stdout).toBe('hello');
+    });
+
+    it('gives them all the next release, its own tools with it, and goes back with them', async () => {
+      const next = await site.pack({ sequence: 2, version: '1.0.1' });
+      const nextFolder = await site.carry(next);
+      const done = await deployOn(JUMP, `'${nextFolder}' --site three.yaml`);
+      expect(done.exitCode, done.stderr).toBe(0);
+      for (const machine of [...site.nodes, JUMP]) expect(await versionOf(machine)).toBe('1.0.1');
+      const back = await deployOn(JUMP, '--rollback --site three.yaml');
+      expect(back.exitCode, back.stderr).toBe(0);
+      for (const machine of [...site.nodes, JUMP]) expect(await versionOf(machine)).toBe('1.0.0');
+    });
   });
 });

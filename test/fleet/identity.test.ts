@@ -28,7 +28,7 @@ describe('the key that --identity names', () => {
     rmSync(home, { recursive: true, force: true });
   });
 
-  const require = (name: string, { hasAgent = false, ask }: { hasAgent?: boolean; ask?: AskSecret } = {}) =>
+  const look = (name: string, { hasAgent = false, ask }: { hasAgent?: boolean; ask?: AskSecret } = {}) =>
     requireIdentity(localHost(), at(name), { credentials: credentials(ask), hasAgent });
   /** Types one after the other, and counts. */
   const typing = (...answers: readonly string[]) => {
@@ -41,7 +41,7 @@ describe('the key that --identity names', () => {
   };
 
   it('is taken when it can be used as it is', async () => {
-    await expect(require('plain')).resolves.toBeUndefined();
+    await expect(look('plain')).resolves.toBeUndefined();
   });
 
   it.each([
@@ -52,34 +52,34 @@ describe('the key that --identity names', () => {
     ['empty', 'no private key'],
     ['plain.pub', 'public key'],
   ])('is refused with its path and a next step: %s', async (name, words) => {
-    const error: unknown = await require(name).catch((thrown: unknown) => thrown);
+    const error: unknown = await look(name).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'NO_IDENTITY', exit: 2, where: at(name) });
     expect(String(error)).toContain(words);
     expect(error).toHaveProperty('hint', expect.stringContaining('--identity') as unknown);
   });
 
   it('may be a public key whose private one is in the agent', async () => {
-    await expect(require('plain.pub', { hasAgent: true })).resolves.toBeUndefined();
+    await expect(look('plain.pub', { hasAgent: true })).resolves.toBeUndefined();
   });
 
   it.each(['encrypted', 'old-form'])('is opened with its passphrase: %s', async (name) => {
     const { ask, asked } = typing('wrong', 'right');
-    await expect(require(name, { ask })).resolves.toBeUndefined();
+    await expect(look(name, { ask })).resolves.toBeUndefined();
     expect(asked).toHaveLength(2);
   });
 
   it.each(['encrypted', 'old-form'])('is refused when nobody can open it: %s', async (name) => {
-    const wrong = await require(name, { ask: typing('a', 'b', 'c').ask }).catch((thrown: unknown) => thrown);
+    const wrong = await look(name, { ask: typing('a', 'b', 'c').ask }).catch((thrown: unknown) => thrown);
     expect(wrong).toMatchObject({ code: 'IDENTITY_LOCKED', exit: 2, where: at(name) });
     expect(String(wrong)).toContain('the passphrase that was typed');
-    const nobody = await require(name).catch((thrown: unknown) => thrown);
+    const nobody = await look(name).catch((thrown: unknown) => thrown);
     expect(nobody).toMatchObject({ code: 'IDENTITY_LOCKED', exit: 2 });
     expect(String(nobody)).toContain('no terminal');
   });
 
   it('is not asked for while an agent may have it', async () => {
     const { ask, asked } = typing();
-    await expect(require('encrypted', { ask, hasAgent: true })).resolves.toBeUndefined();
+    await expect(look('encrypted', { ask, hasAgent: true })).resolves.toBeUndefined();
     expect(asked).toEqual([]);
   });
 

@@ -143,8 +143,14 @@ export interface Cutter {
   readonly port: number;
   /** The next connection breaks after so many bytes from here; the ones after it do not, or find it closed. */
   cutAfter(bytes: number, closed?: boolean): void;
+  /** The next connection breaks after so many bytes from there. */
+  cutAfterBack(bytes: number): void;
   /** The next connection stands still after so many bytes from here, until the work is done. */
   pauseAfter(bytes: number, work: () => Promise<unknown>): void;
+  /** The next connection takes so many bytes a second from here. */
+  slowDown(bytesPerSecond: number): void;
+  /** The next connection goes silent after so many bytes from here: nothing is closed, nothing arrives. */
+  silenceAfter(bytes: number): void;
   /** Breaks what is open, and refuses what comes while `closed`. */
   cutNow(closed?: boolean): void;
   open(): void;
@@ -156,7 +162,10 @@ const NO_PAUSE = { bytes: Number.POSITIVE_INFINITY, work: (): Promise<unknown> =
 export async function cutter(address: string, sshPort = 22): Promise<Cutter> {
   const sockets = new Set<Socket>();
   let limit = Number.POSITIVE_INFINITY;
+  let limitBack = Number.POSITIVE_INFINITY;
   let pause = NO_PAUSE;
+  let rate = Number.POSITIVE_INFINITY;
+  let silence = Number.POSITIVE_INFINITY;
   let isClosed = false;
   let closesAfter = false;
   const server = createServer((near) => {
@@ -165,10 +174,16 @@ export async function cutter(address: string, sshPort = 22): Promise<Cutter> {
       return;
     }
     let left = limit;
+    let leftBack = limitBack;
+    limitBack = Number.POSITIVE_INFINITY;
     const { work } = pause;
     let untilPause = pause.bytes;
+    const bytesPerSecond = rate;
+    let untilSilence = silence;
     limit = Number.POSITIVE_INFINITY;
     pause = NO_PAUSE;
+    rate = Number.POSITIVE_INFINITY;
+    silence = Number.POSITIVE_INFINITY;
     const far = connect(sshPort, address);
     for (const socket of [near, far]) {
       sockets.add(socket);
@@ -188,6 +203,16 @@ export async function cutter(address: string, sshPort = 22): Promise<Cutter> {
         near.pause();
         void work().then(() => near.resume());
       }
+      untilSilence -= piece.length;
+      if (untilSilence <= 0) {
+        near.pause();
+        far.unpipe(near);
+        return;
+      }
+      if (Number.isFinite(bytesPerSecond)) {
+        near.pause();
+        setTimeout(() => near.resume(), (piece.length / bytesPerSecond) * 1000);
+      }
       if (piece.length > 0 && !far.write(piece)) {
         near.pause();
         far.once('drain', () => near.resume());
@@ -197,6 +222,10 @@ export async function cutter(address: string, sshPort = 22): Promise<Cutter> {
       far.end(() => near.destroy());
     });
     far.pipe(near);
+    far.on('data', (bytes: Buffer) => {
+      leftBack -= bytes.length;
+      if (leftBack <= 0) far.destroy();
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const cutNow = (): void => {
@@ -210,6 +239,15 @@ export async function cutter(address: string, sshPort = 22): Promise<Cutter> {
     },
     pauseAfter(bytes, work) {
       pause = { bytes, work };
+    },
+    cutAfterBack(bytes) {
+      limitBack = bytes;
+    },
+    slowDown(bytesPerSecond) {
+      rate = bytesPerSecond;
+    },
+    silenceAfter(bytes) {
+      silence = bytes;
     },
     cutNow(closed = false) {
       isClosed = closed;

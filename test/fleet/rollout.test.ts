@@ -169,7 +169,7 @@ describe('what a rollout refuses before the first change', () => {
         if (event === 'upload' && node.name === name) node.isAway = true;
         return undefined;
       });
-      expect(details).toContain(`${name}: connection refused`);
+      expect(details).toContain(`${name}: error[UNREACHABLE]: connection refused`);
       expect(all.events.filter((event) => event.startsWith('upload'))).toHaveLength(6);
     },
   );

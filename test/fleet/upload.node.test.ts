@@ -118,6 +118,35 @@ describe('a node behind a bad line', () => {
     }
   });
 
+  it('is not given up while it takes what it gets, however slowly', async () => {
+    // What waits to be sent keeps a question of the connection waiting for longer than a dead node is given.
+    payload = randomBytes(2 * MIB + 400_000);
+    const node = await connect();
+    way.cutNow();
+    way.slowDown(85_000);
+    const fromMs = performance.now();
+    const result = await node.upload(() => undefined);
+    expect(performance.now() - fromMs).toBeGreaterThan(25_000);
+    // The connection that was cut at the beginning, and no other.
+    expect(lost).toBeLessThanOrEqual(1);
+    expect(result).toMatchObject({ sentBytes: payload.length, keptBytes: 0 });
+    expect(await arrived()).toContain(expected());
+    await node.close();
+  });
+
+  it('is noticed when it goes silent, and the upload goes on over another connection', async () => {
+    const node = await connect();
+    way.cutNow();
+    way.silenceAfter(MIB);
+    const fromMs = performance.now();
+    const result = await node.upload(() => undefined);
+    expect(performance.now() - fromMs).toBeGreaterThan(15_000);
+    expect(lost).toBeGreaterThan(0);
+    expect(result.sentBytes + result.keptBytes).toBe(SIZE);
+    expect(await arrived()).toContain(expected());
+    await node.close();
+  });
+
   it('is not believed about a beginning that was damaged meanwhile', async () => {
     const node = await connect({ ...QUICK, totalMs: 300 });
     way.cutNow();

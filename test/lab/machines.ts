@@ -11,7 +11,7 @@ import { freeSubnets, type Subnet24 } from './subnet.js';
 
 const LABEL = 'airbundle-lab';
 const OWNER = `${LABEL}.owner`;
-/** A busy machine takes its time: a limit, no measure. */
+/** Seven machines at once on a busy host: a limit, no measure. */
 const BOOT_MS = 180_000;
 const POLL_MS = 200;
 
