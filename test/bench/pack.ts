@@ -22,7 +22,7 @@ export const pack: Group = {
     const passes = await builtProgram('passes');
     const sets = setting.short
       ? [
-          ['64 MiB in 4 MiB files', 64 * MIB, LARGE_FILE] as const,
+          ['32 MiB in 4 MiB files', 32 * MIB, LARGE_FILE] as const,
           ['16 MiB in 20 KiB files', 16 * MIB, SMALL_FILE] as const,
         ]
       : [

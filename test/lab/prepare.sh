@@ -33,6 +33,7 @@ rpmbuild rpm
 shellcheck shellcheck
 ssh openssh-client
 ssh-keygen openssh-client
+strace strace
 tar tar
 xz xz-utils
 LIST
