@@ -73,16 +73,19 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       command: 'upload() of src/fleet/upload.ts, as "airbundle deploy" calls it, without its proof',
       round: async () => {
         const fromMs = performance.now();
-        let sentMs = 0;
-        await Promise.all(
-          nodes.map((node) =>
-            node.upload(({ doneBytes, totalBytes }) => {
-              if (doneBytes === totalBytes) sentMs = performance.now() - fromMs;
-            }),
-          ),
+        // Each node says that all is there once more when it is proved.
+        const sentMs = await Promise.all(
+          nodes.map(async (node) => {
+            let ownMs = 0;
+            await node.upload(({ doneBytes, totalBytes }) => {
+              if (doneBytes === totalBytes && ownMs === 0) ownMs = performance.now() - fromMs;
+            });
+            return ownMs;
+          }),
         );
-        proofMs.push(performance.now() - fromMs - sentMs);
-        return { ms: sentMs };
+        const ms = Math.max(...sentMs);
+        proofMs.push(performance.now() - fromMs - ms);
+        return { ms };
       },
       after,
     };
