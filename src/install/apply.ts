@@ -103,9 +103,14 @@ export async function apply(
     }
     begun = undefined;
     const units = configuration.services.map(({ unit }) => unit);
-    warnings.push(...(await checkServices(host, { ...request, checks: configuration.checks, units })));
+    // The checks wait most of their time: services must stay up for a while.
+    const [checked] = await Promise.allSettled([
+      checkServices(host, { ...request, checks: configuration.checks, units }),
+      tidy(),
+    ]);
+    if (checked.status === 'rejected') throw checked.reason as Error;
+    warnings.push(...checked.value);
     if (request.interrupted()) throw stopped('before the receipt was written');
-    await tidy();
     last = 'commit';
     const receipt = await request.commit({ ...placed, ...changes.all(), ...left });
     return { warnings, receipt };

@@ -6,7 +6,7 @@ import type { Nevra } from '../model/nevra.js';
 import { byCodePoint } from '../model/nevra.js';
 import { target } from '../model/layout.js';
 import type { Receipt } from './receipt.js';
-import { installedPackages, ownerOf } from './rpm.js';
+import { installedPackages, ownersOf } from './rpm.js';
 import { settingPath, settingsIn } from './sysctl-settings.js';
 
 export interface FileState {
@@ -177,7 +177,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readSettings(host, asked.sysctl),
     readFirewall(host),
     readUnits(host, asked.units),
-    readOwners(host, asked.owners),
+    ownersOf(host, asked.owners),
     host.read('/proc/self/mounts').then((bytes) => parseMounts(bytes?.toString('utf8') ?? '')),
     freeBytes(host),
     readListening(host),
@@ -370,16 +370,6 @@ export async function readUnits(host: Host, units: readonly string[]): Promise<M
     }),
   );
   return new Map(entries);
-}
-
-async function readOwners(host: Host, paths: readonly string[]): Promise<Map<string, string>> {
-  const entries = await Promise.all(
-    paths.map(async (path): Promise<[string, string][]> => {
-      const owner = await ownerOf(host, path);
-      return owner === undefined ? [] : [[path, owner]];
-    }),
-  );
-  return new Map(entries.flat());
 }
 
 function parseMounts(text: string): Mount[] {

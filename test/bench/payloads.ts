@@ -36,8 +36,9 @@ export function makeFiles(scratch: string, name: string, sizeBytes: number, file
     for (let at = 0; at < fileBytes; at += piece.length) {
       piece.writeUInt32LE(index, 0);
       piece.writeUInt32LE(at, 4);
-      hash.update(piece);
-      writeSync(descriptor, piece);
+      const part = piece.subarray(0, fileBytes - at);
+      hash.update(part);
+      writeSync(descriptor, part);
     }
     if (fileBytes > MIB) fdatasyncSync(descriptor);
     closeSync(descriptor);

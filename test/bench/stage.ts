@@ -19,7 +19,7 @@ export const stage: Group = {
     const passes = await builtProgram('passes', 'node16');
     const runtime = await node16();
     const sets = short
-      ? [['64 MiB in 4 MiB files', 64 * MIB, LARGE_FILE] as const]
+      ? [['32 MiB in 4 MiB files', 32 * MIB, LARGE_FILE] as const]
       : [
           ['100 MiB in 20 KiB files', 100 * MIB, SMALL_FILE] as const,
           ['1 GiB in 4 MiB files', 1024 * MIB, LARGE_FILE] as const,

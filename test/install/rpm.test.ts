@@ -3,6 +3,7 @@ import { requireSoundDatabase } from '../../src/install/rpm-database.js';
 import {
   installedPackages,
   installPackages,
+  ownersOf,
   parsePackages,
   parseProblems,
   speaksOf,
@@ -165,5 +166,47 @@ describe('what rpm says', () => {
       details: expect.arrayContaining([stdout]) as string[],
       message: expect.stringContaining('/var/log/airbundle/rpm-install.log') as string,
     });
+  });
+});
+
+describe('the owners of paths', () => {
+  const owned: Readonly<Record<string, string>> = { '/etc/passwd': 'setup', '/usr/bin/env': 'coreutils' };
+  /** rpm -qf as 4.11 and 4.16 answer it: an owner's line does not say of which path. */
+  const host = () =>
+    rootedHost({
+      answer: ([program, verb, , , ...paths]) => {
+        if (program !== 'rpm' || verb !== '-qf') return undefined;
+        const free = paths.filter((path) => owned[path] === undefined);
+        return {
+          exitCode: free.length,
+          stdout: paths
+            .filter((path) => !path.startsWith('/gone'))
+            .map((path) => `${owned[path] ?? `file ${path} is not owned by any package`}\n`)
+            .join(''),
+          stderr: free
+            .filter((path) => path.startsWith('/gone'))
+            .map((path) => `error: file ${path}: No such file or directory\n`)
+            .join(''),
+        };
+      },
+    });
+
+  it('take one start of rpm where nobody owns them', async () => {
+    const one = host();
+    expect(await ownersOf(one, ['/etc/a', '/etc/b', '/gone/c'])).toEqual(new Map());
+    expect(one.commands).toHaveLength(1);
+  });
+
+  it('are asked about one by one where somebody does, and only these', async () => {
+    const one = host();
+    const found = await ownersOf(one, ['/etc/a', '/etc/passwd', '/gone/c', '/usr/bin/env']);
+    expect(found).toEqual(new Map(Object.entries(owned)));
+    expect(one.commands).toHaveLength(3);
+  });
+
+  it('are nobody without a path, and without a question', async () => {
+    const one = host();
+    expect(await ownersOf(one, [])).toEqual(new Map());
+    expect(one.commands).toEqual([]);
   });
 });

@@ -38,6 +38,7 @@ shellcheck shellcheck
 slirp4netns slirp4netns
 ssh openssh-client
 ssh-keygen openssh-client
+strace strace
 tar tar
 xz xz-utils
 LIST
