@@ -116,27 +116,40 @@ async function* hashedAhead(
   };
   const chunks = host.chunks(path, nextSlot)[Symbol.asyncIterator]();
   let ahead: Promise<IteratorResult<Buffer, unknown>> = chunks.next();
+  const readAhead = (): void => {
+    ahead = chunks.next();
+    // Awaited later; until then a failure must not count as unhandled.
+    ahead.catch(() => undefined);
+  };
   let done = 0;
+  const hash = (piece: Buffer): Buffer => {
+    const slot = slots.findIndex((candidate) => candidate.buffer === piece.buffer);
+    const hashed = hasher.update(slot, piece.length);
+    busy[slot] = hashed;
+    hashed.catch(() => undefined);
+    done += piece.length;
+    step?.progress({ done, total, unit: 'bytes' });
+    return piece;
+  };
   try {
     for (;;) {
       const next = await ahead;
       if (next.done === true) break;
-      let { value } = next;
-      // A host may have used a buffer of its own, which the other thread does not see.
-      if (!slots.some((slot) => slot.buffer === value.buffer)) {
-        const copy = await nextSlot();
-        value = copy.subarray(0, value.copy(copy));
+      const { value } = next;
+      if (slots.some((slot) => slot.buffer === value.buffer)) {
+        const piece = hash(value);
+        readAhead();
+        yield piece;
+        continue;
       }
-      const slot = slots.findIndex((candidate) => candidate.buffer === value.buffer);
-      const hashed = hasher.update(slot, value.length);
-      busy[slot] = hashed;
-      ahead = chunks.next();
-      // Both are awaited later; until then a failure must not count as unhandled.
-      hashed.catch(() => undefined);
-      ahead.catch(() => undefined);
-      done += value.length;
-      step?.progress({ done, total, unit: 'bytes' });
-      yield value;
+      // A host may have used a buffer of its own, of any size, which the other thread does not see.
+      for (let at = 0; at < value.length;) {
+        const copy = await nextSlot();
+        const piece = hash(copy.subarray(0, value.copy(copy, 0, at)));
+        at += piece.length;
+        yield piece;
+      }
+      readAhead();
     }
     await Promise.all(busy);
   } finally {
