@@ -54,9 +54,12 @@ export function problemOf(result: CaseResult): string | undefined {
 
 const isBack = (id: string): boolean => /^(?:fresh|old)-back,/.test(id);
 
-/** Of an installation that was taken back: its own folders, the copies that useradd makes, and what scriptlets wrote. */
+/**
+ * Of an installation that was taken back: its own folders, the copies that useradd makes, what scriptlets wrote, and
+ * the sequence floor, which a rollback does not lower.
+ */
 const LEFT =
-  /^[+~-] (?:\/etc\/(?:passwd|group|g?shadow|sub[ug]id)-(?::|$)|\/var\/lib\/mini(?:\/|:|$)|\/var\/lib\/airbundle(?:\/(?:backup|build|stage)(?:\/.*)?)?(?::|$))/;
+  /^[+~-] (?:\/etc\/(?:passwd|group|g?shadow|sub[ug]id)-(?::|$)|\/var\/lib\/mini(?:\/|:|$)|\/var\/lib\/airbundle(?:\/(?:floor\.json|(?:backup|build|stage)(?:\/.*)?))?(?::|$))/;
 
 function problemBack(result: CaseResult): string | undefined {
   const { last } = result;

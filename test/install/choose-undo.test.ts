@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { chooseUndo, rollback } from '../../src/install/rollback.js';
 import type { Receipt } from '../../src/install/receipt.js';
+import { readReceipt, writeReceipt } from '../../src/install/receipt.js';
 import { NOTHING_RUNNING } from '../../src/install/running.js';
 import type { CommittedRuns, UndoRecord } from '../../src/install/undo-record.js';
 import type { Unsettled } from '../../src/install/unsettled.js';
@@ -124,6 +125,7 @@ describe('a rollback that was done already', () => {
     host.put(target.receipt, JSON.stringify(r1), 0o600);
     host.put(`${target.backup}/r1/undo.json`, JSON.stringify(record(r1, null)), 0o600);
     host.put(`${target.backup}/r2/etc/a.conf`, 'put back already', 0o600);
+    host.put(`${target.state}/.receipt.json.airbundle-new`, 'half', 0o600);
     const { outcome } = await rollback(host, {
       to: 'aaaaaaaa1',
       oldRpms: [],
@@ -137,6 +139,7 @@ describe('a rollback that was done already', () => {
       interrupted: () => false,
       confirm: () => Promise.resolve(true),
     });
+    expect(await host.list(target.state)).not.toContain('.receipt.json.airbundle-new');
     return [outcome, await host.list(target.backup)];
   };
 
@@ -146,5 +149,17 @@ describe('a rollback that was done already', () => {
 
   it('removes nothing for a look', async () => {
     expect(await again(true)).toEqual(['unchanged', ['r1', 'r2']]);
+  });
+});
+
+describe('a receipt', () => {
+  it('has the same bytes when it is put back as it is read', async () => {
+    const host = rootedHost();
+    host.put(target.receipt, '');
+    await writeReceipt(host, Object.fromEntries(Object.entries(r1).reverse()) as unknown as Receipt);
+    const before = await host.read(target.receipt);
+    const read = await readReceipt(host);
+    if (read !== undefined) await writeReceipt(host, read);
+    expect((await host.read(target.receipt))?.toString('utf8')).toBe(before?.toString('utf8'));
   });
 });
