@@ -12,6 +12,7 @@ import type { BundledComponent, BundledRpm, Contents } from '../model/contents.j
 import { member, target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import type { BuildWay } from '../model/packages.js';
+import { namesForBuildOnly, namesForRun } from '../model/packages.js';
 import type { ChosenWay } from './needed-packages.js';
 import { chooseWay, eraseCandidates, neededPackages } from './needed-packages.js';
 import { isEdited } from './edited.js';
@@ -193,7 +194,7 @@ export function makePlan(request: PlanRequest): Plan {
     details: detailsFor(request, rpms, leftOut, all, actions),
     basis: basisOf(request),
     rpmTest: all.some((step) => step.kind === 'rpms') ? 'not tried' : 'not needed',
-    notes: notesOf(request, rpms),
+    notes: [...isolationNotes(contents, isolated), ...notesOf(request, rpms)],
     refusals: [
       ...uidRefusals(steps),
       ...nodeRefusals({
@@ -537,6 +538,14 @@ function isStale(component: BundledComponent, facts: Facts, receipt: Receipt | u
     }) ||
     links.some((link) => facts.links.get(link.path) !== link.to)
   );
+}
+
+/** Whoever builds in a root of its own does not expect a compiler on the node. */
+function isolationNotes({ components }: Contents, isolated: boolean): string[] {
+  if (!isolated || namesForRun(components).size === 0 || namesForBuildOnly(components).size > 0) return [];
+  return [
+    'the manifest calls no package "needed: build": this node gets all that it asks for, also what only the build needs',
+  ];
 }
 
 function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan): string[] {

@@ -40,7 +40,11 @@ async function rollbackAlone(host: Host, request: RollbackRequest): Promise<Undo
   const open = await readUnsettled(host, receipt?.run ?? null);
   const runs = await committedRuns(host, receipt);
   const undo = chooseUndo(open, runs, receipt, request.to);
-  if (undo.runs.length === 0 && open.begun === undefined) return nothingDone(undo);
+  if (undo.runs.length === 0 && open.begun === undefined) {
+    // A rollback that was killed once it was done, and before it removed what it had put back, is typed again.
+    if (!request.dryRun && receipt !== undefined && !hasUnsettled(open)) await dropOldBackups(host, receipt);
+    return nothingDone(undo);
+  }
   const run: UndoRun = {
     kind: 'rollback',
     undo,

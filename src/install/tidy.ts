@@ -13,6 +13,8 @@ import { committedRuns } from './undo-record.js';
 export async function dropLeftovers(host: Host, directory: string | undefined): Promise<void> {
   await dropOldStages(host, directory);
   await dropHalfCopies(host, target.backup);
+  for (const name of (await host.list(target.state)).filter(isTemporary))
+    await host.remove(join(target.state, name));
 }
 
 /** install.sh copies there before it has the lock, into first.PID.*, and is left alone while it lives. */

@@ -114,35 +114,42 @@ async function* hashedAhead(
     await busy[slot];
     return slots[slot] as Buffer;
   };
-  const hash = (slot: number, length: number): void => {
-    const hashed = hasher.update(slot, length);
-    hashed.catch(() => undefined);
-    busy[slot] = hashed;
-  };
   const chunks = host.chunks(path, nextSlot)[Symbol.asyncIterator]();
   let ahead: Promise<IteratorResult<Buffer, unknown>> = chunks.next();
+  const readAhead = (): void => {
+    ahead = chunks.next();
+    // Awaited later; until then a failure must not count as unhandled.
+    ahead.catch(() => undefined);
+  };
   let done = 0;
+  const hash = (piece: Buffer): Buffer => {
+    const slot = slots.findIndex((candidate) => candidate.buffer === piece.buffer);
+    const hashed = hasher.update(slot, piece.length);
+    busy[slot] = hashed;
+    hashed.catch(() => undefined);
+    done += piece.length;
+    step?.progress({ done, total, unit: 'bytes' });
+    return piece;
+  };
   try {
     for (;;) {
       const next = await ahead;
       if (next.done === true) break;
       const { value } = next;
-      const own = slots.findIndex((slot) => slot.buffer === value.buffer);
-      if (own >= 0) hash(own, value.length);
-      // A host may have used a buffer of its own, of another size, which the other thread does not see.
-      else
-        for (let at = 0; at < value.length;) {
-          const slot = filled % slots.length;
-          const length = value.copy(await nextSlot(), 0, at);
-          hash(slot, length);
-          at += length;
-        }
-      ahead = chunks.next();
-      // It is awaited later; until then a failure must not count as unhandled.
-      ahead.catch(() => undefined);
-      done += value.length;
-      step?.progress({ done, total, unit: 'bytes' });
-      yield value;
+      if (slots.some((slot) => slot.buffer === value.buffer)) {
+        const piece = hash(value);
+        readAhead();
+        yield piece;
+        continue;
+      }
+      // A host may have used a buffer of its own, of any size, which the other thread does not see.
+      for (let at = 0; at < value.length;) {
+        const copy = await nextSlot();
+        const piece = hash(copy.subarray(0, value.copy(copy, 0, at)));
+        at += piece.length;
+        yield piece;
+      }
+      readAhead();
     }
     await Promise.all(busy);
   } finally {

@@ -276,7 +276,8 @@ async function reset(name: string): Promise<void> {
   const now = files();
   for (const path of [...now.keys()].reverse())
     if (!wanted.has(path)) fs.rmSync(path, { recursive: true, force: true });
-  const stale = [...wanted].filter(([path, entry]) => now.get(path) !== entry);
+  // A document of another run can look the same, since its run's name does not count.
+  const stale = [...wanted].filter(([path, entry]) => now.get(path) !== entry || DOCUMENT.test(path));
   for (const [path, entry] of stale)
     if (!entry.startsWith('directory')) fs.rmSync(path, { recursive: true, force: true });
   fs.writeFileSync(`${HOME}/stale`, stale.map(([path]) => `.${path}\n`).join(''));

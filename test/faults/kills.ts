@@ -54,16 +54,20 @@ export function problemOf(result: CaseResult): string | undefined {
 
 const isBack = (id: string): boolean => /^(?:fresh|old)-back,/.test(id);
 
-/** Of an installation that was taken back: RPMs that were there before it are there, and what it made may stay. */
-const OWN =
-  /^[+~-] (?:\/etc\/(?:passwd|group|g?shadow|sub[ug]id)-(?::|$)|\/var\/lib\/airbundle(?:\/(?:backup|stage)(?:\/.*)?)?(?::|$))/;
+/**
+ * Of an installation that was taken back: its own folders, the copies that useradd makes, what scriptlets wrote, and
+ * the sequence floor, which a rollback does not lower.
+ */
+const LEFT =
+  /^[+~-] (?:\/etc\/(?:passwd|group|g?shadow|sub[ug]id)-(?::|$)|\/var\/lib\/mini(?:\/|:|$)|\/var\/lib\/airbundle(?:\/(?:floor\.json|(?:backup|build|stage)(?:\/.*)?))?(?::|$))/;
+
 function problemBack(result: CaseResult): string | undefined {
   const { last } = result;
   const nothing = last.exit === 5 && last.said.includes('error[NOTHING_TO_UNDO]');
   return problemOf({
     ...result,
     last: { ...last, exit: nothing ? 0 : last.exit },
-    differs: result.differs.filter((line) => !OWN.test(line)),
+    differs: result.differs.filter((line) => !LEFT.test(line)),
   });
 }
 

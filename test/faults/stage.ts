@@ -113,6 +113,26 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
       );
     return results;
   };
+  const counted = new Map<string, Promise<string[]>>();
+  const count = async (
+    from: string,
+    command: string,
+    variables: Readonly<Record<string, string>>,
+  ): Promise<string[]> => {
+    const [node = ''] = nodes;
+    const log = `${HOME}/calls`;
+    await sh(node, `rm -f ${log}`);
+    const faults = [{ shim: { FAULT_LOG: log, ...variables }, standing: true }];
+    const [result] = await batch(node, [{ id: 'count', from, command, then: 'true', end: from, faults }]);
+    if (result?.attempts[0]?.exit !== 0)
+      throw new Error(`the unbroken run could not be counted: ${JSON.stringify(result)}`);
+    const lines = (await sh(node, `touch ${log}; cat ${log}`)).split('\n').filter(Boolean);
+    // Threads and forks may write their line in another order than they were counted in.
+    return lines
+      .map((line) => /^(\d+) (.*)$/.exec(line))
+      .sort((one, other) => Number(one?.[1]) - Number(other?.[1]))
+      .map((line) => line?.[2] ?? '');
+  };
   return {
     lab,
     nodes,
@@ -147,29 +167,13 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
       };
       await Promise.all(nodes.map(work));
     },
-    async calls(from, variables = {}) {
-      const [node = ''] = nodes;
-      const log = `${HOME}/calls`;
-      await sh(node, `rm -f ${log}`);
-      const { state, command, end } = scenes[from];
-      const [result] = await batch(node, [
-        {
-          id: 'count',
-          from: state,
-          command,
-          then: command,
-          end,
-          faults: [{ shim: { FAULT_LOG: log, ...variables }, standing: true }],
-        },
-      ]);
-      const lines = (await sh(node, `touch ${log}; cat ${log}`)).split('\n').filter(Boolean);
-      if (result?.attempts[0]?.exit !== 0)
-        throw new Error(`the unbroken run could not be counted: ${JSON.stringify(result)}`);
-      // Threads and forks may write their line in another order than they were counted in.
-      return lines
-        .map((line) => /^(\d+) (.*)$/.exec(line))
-        .sort((one, other) => Number(one?.[1]) - Number(other?.[1]))
-        .map((line) => line?.[2] ?? '');
+    calls(from, variables = {}) {
+      const { state, command } = scenes[from];
+      // Scenes that begin with the same command, and groups with the same scene, share one count.
+      const key = JSON.stringify([state, command, variables]);
+      const counting = counted.get(key) ?? count(state, command, variables);
+      counted.set(key, counting);
+      return counting;
     },
     async down() {
       await lab.down();

@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { chooseUndo } from '../../src/install/rollback.js';
+import { chooseUndo, rollback } from '../../src/install/rollback.js';
 import type { Receipt } from '../../src/install/receipt.js';
+import { readReceipt, writeReceipt } from '../../src/install/receipt.js';
 import { NOTHING_RUNNING } from '../../src/install/running.js';
 import type { CommittedRuns, UndoRecord } from '../../src/install/undo-record.js';
 import type { Unsettled } from '../../src/install/unsettled.js';
 import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
 import { Sha256 } from '../../src/model/grammar.js';
+import { target } from '../../src/model/layout.js';
+import { createReporter } from '../../src/report.js';
+import { ended, rootedHost } from '../host/rooted.js';
 import { someContents } from './facts.js';
 
 const receipt = (run: string, digit: string): Receipt => ({
@@ -112,5 +116,50 @@ describe('what a rollback takes back', () => {
     expect(() => choose(undefined, { ...NOTHING_UNSETTLED, begun })).toThrow(
       expect.objectContaining({ code: 'UNFINISHED_RUN', hint: 'Finish it: airbundle uninstall' }),
     );
+  });
+});
+
+describe('a rollback that was done already', () => {
+  const again = async (dryRun: boolean) => {
+    const host = rootedHost({ answer: () => ended() });
+    host.put(target.receipt, JSON.stringify(r1), 0o600);
+    host.put(`${target.backup}/r1/undo.json`, JSON.stringify(record(r1, null)), 0o600);
+    host.put(`${target.backup}/r2/etc/a.conf`, 'put back already', 0o600);
+    host.put(`${target.state}/.receipt.json.airbundle-new`, 'half', 0o600);
+    const { outcome } = await rollback(host, {
+      to: 'aaaaaaaa1',
+      oldRpms: [],
+      dryRun,
+      reporter: createReporter({
+        ...{ format: 'text', quiet: true, color: false, now: () => 0 },
+        stream: { write: () => undefined },
+      }),
+      now: () => 0,
+      runId: 'r3',
+      interrupted: () => false,
+      confirm: () => Promise.resolve(true),
+    });
+    expect(await host.list(target.state)).not.toContain('.receipt.json.airbundle-new');
+    return [outcome, await host.list(target.backup)];
+  };
+
+  it('and was killed before it removed what it had put back, removes it when it is typed again', async () => {
+    expect(await again(false)).toEqual(['unchanged', ['r1']]);
+  });
+
+  it('removes nothing for a look', async () => {
+    expect(await again(true)).toEqual(['unchanged', ['r1', 'r2']]);
+  });
+});
+
+describe('a receipt', () => {
+  it('has the same bytes when it is put back as it is read', async () => {
+    const host = rootedHost();
+    host.put(target.receipt, '');
+    await writeReceipt(host, Object.fromEntries(Object.entries(r1).reverse()) as unknown as Receipt);
+    const before = await host.read(target.receipt);
+    const read = await readReceipt(host);
+    if (read !== undefined) await writeReceipt(host, read);
+    expect((await host.read(target.receipt))?.toString('utf8')).toBe(before?.toString('utf8'));
   });
 });

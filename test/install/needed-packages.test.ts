@@ -45,6 +45,18 @@ describe('where it builds', () => {
     expect(chooseWay({ buildIn: 'isolated' }, 'host')).toEqual({ way: 'host', because: 'flag' });
   });
 
+  it('gives the node the compiler too where no package is called needed for the build alone, and says so', () => {
+    const bare = someContents({
+      rpms: [rpm(GCC), rpm(PCRE)],
+      components: [helloComponent({ packages: ['gcc', 'pcre'] })],
+    });
+    const notes = (given: Partial<PlanRequest>): string =>
+      makePlan(request({ build: { way: 'isolated', keepPackages: false }, ...given })).notes.join('\n');
+    expect(notes({ contents: bare })).toContain('also what only the build needs');
+    expect(notes({})).not.toContain('needed: build');
+    expect(notes({ contents: bare, build: { way: 'host', keepPackages: false } })).toBe('');
+  });
+
   it('stands in the plan, with who said so', () => {
     const plan = makePlan(request({ build: { way: 'isolated', keepPackages: false } }));
     expect(plan.build).toEqual({ way: 'isolated', because: 'flag' });
