@@ -2,7 +2,6 @@ import type { BundleError } from '../errors.js';
 import { usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { KeyFileState } from '../host/ssh-key.js';
-import { keyFileState } from '../host/ssh-key.js';
 import type { Credentials } from './credentials.js';
 
 /** A private key's file as it was found. */
@@ -14,7 +13,8 @@ export type Identity =
 export async function readIdentity(host: Pick<ReadHost, 'read'>, file: string): Promise<Identity> {
   try {
     const key = await host.read(file);
-    return key === undefined ? { file, state: 'not there' } : { file, state: keyFileState(key), key };
+    if (key === undefined) return { file, state: 'not there' };
+    return { file, state: await stateOf(key), key };
   } catch (error) {
     return { file, state: 'unreadable', why: error instanceof Error ? error.message : String(error) };
   }
@@ -25,7 +25,14 @@ export async function passphraseOf(
   { file, key }: { readonly file: string; readonly key: Buffer },
   credentials: Credentials,
 ): Promise<string | undefined> {
+  const { keyFileState } = await import('../host/ssh-key.js');
   return credentials.passphrase(file, (typed) => keyFileState(key, typed) === 'private');
+}
+
+/** ssh2 is read when there is a key to look at: a command that asks for nothing starts without it. */
+async function stateOf(key: Buffer): Promise<KeyFileState> {
+  const { keyFileState } = await import('../host/ssh-key.js');
+  return keyFileState(key);
 }
 
 /**

@@ -166,7 +166,7 @@ describe('a deploy to six nodes of which one fails', { timeout: LONG_MS }, () =>
       deployWith(BAD, `touch ${WAITS}`, `rm ${WAITS}`),
       site.sh(
         BAD,
-        'cd /var/lib/airbundle/deploy; until pgrep -f "^sleep 600"; do sleep 0.1; done; kill -9 -- -"$(cat "$(ls -d */* | tail -n 1)/pid")"; pkill -f "^sleep 600"',
+        'cd /var/lib/airbundle/deploy; until pgrep -f "^sleep 600"; do sleep 0.1; done; kill -9 -- -"$(cat "$(ls -d */[0-9]* | sort -V | tail -n 1)/pid")"; pkill -f "^sleep 600"',
         LONG_MS,
       ),
     ]);
