@@ -112,11 +112,16 @@ export function localHost(): Host {
       }),
     async makeDirectory(path, options) {
       await fs.mkdir(dirname(path), { recursive: true, mode: 0o755 });
-      await fs.mkdir(path).catch((error: unknown) => {
-        if (codeOf(error) !== 'EEXIST') throw error;
-      });
-      await fs.chown(path, options.uid ?? 0, options.gid ?? 0);
-      await fs.chmod(path, options.mode);
+      const isNew = (await fs.lstat(path).catch(missing)) === undefined;
+      // It appears with owner and mode: one that a killed run had made without them would be taken for finished.
+      const made = isNew ? temporaryName(path) : path;
+      if (isNew) {
+        await fs.rmdir(made).catch(missing);
+        await fs.mkdir(made, { mode: 0o700 });
+      }
+      await fs.chown(made, options.uid ?? 0, options.gid ?? 0);
+      await fs.chmod(made, options.mode);
+      if (isNew) await fs.rename(made, path);
     },
     ensureDirectory: async (path) => {
       const first = await fs.mkdir(path, { recursive: true, mode: 0o755 });

@@ -4,6 +4,7 @@ import { EXIT, stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Argv } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
+import { temporaryName } from '../host/temporary.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
 import { removeAccount } from './account-removal.js';
@@ -190,6 +191,7 @@ function phasesOf(host: Host, request: TakeBackRequest, warnings: string[]): Pha
       when: undo.made.length > 0,
       work: async () => {
         for (const path of [...undo.made].reverse()) {
+          await host.removeDirectory(temporaryName(path));
           await host.removeDirectory(path);
           if ((await host.lstat(path)) !== undefined && !isOurFolder(path))
             warnings.push(`${path} stays: something else lies in it`);

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { stepError } from '../errors.js';
 import type { Host, WriteOptions } from '../host/host.js';
-import { leftoversBeside } from '../host/temporary.js';
+import { leftoversBeside, temporaryName } from '../host/temporary.js';
 import { target } from '../model/layout.js';
 import type { Displaced, Journal, Placed } from './journal.js';
 import type { Unsettled } from './unsettled.js';
@@ -90,7 +90,8 @@ export function trackChanges(
         }
       }
       // Outermost last. One that something else lies in by now stays.
-      for (const path of [...made].reverse()) await host.removeDirectory(path).catch(() => false);
+      for (const path of [...made].reverse())
+        for (const one of [temporaryName(path), path]) await host.removeDirectory(one).catch(() => false);
       kept.clear();
       made.length = 0;
       return { paths, problems };

@@ -190,6 +190,20 @@ describe('a file on this machine', () => {
     expect(await host.removeDirectory(deep)).toBe(false);
   });
 
+  it('as a directory appears with its owner and mode, or not at all', async () => {
+    const folder = path.join(temporaryFolder(), 'data');
+    // No user has this number: it breaks off between mkdir and chown.
+    await expect(host.makeDirectory(folder, { mode: 0o750, uid: 2 ** 40 })).rejects.toThrow();
+    expect(await host.lstat(folder)).toBeUndefined();
+    const ids = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+    await host.makeDirectory(folder, { mode: 0o750, ...ids });
+    expect(await host.lstat(folder)).toMatchObject({ kind: 'directory', mode: 0o750, ...ids });
+    writeFileSync(path.join(folder, 'kept'), '');
+    await host.makeDirectory(folder, { mode: 0o700, ...ids });
+    expect(await host.lstat(folder)).toMatchObject({ kind: 'directory', mode: 0o700 });
+    expect(await host.list(path.dirname(folder))).toEqual(['data']);
+  });
+
   it('does not exist is no error, something else is', async () => {
     const folder = temporaryFolder();
     expect(await host.read(path.join(folder, 'none'))).toBeUndefined();

@@ -110,12 +110,13 @@ describe('taking back', () => {
       '/etc/new/..b.conf.airbundle-test.airbundle-new',
     ];
     for (const at of left) host.put(at, 'half', 0o600);
+    mkdirSync(path.join(host.root, '/etc/.new.airbundle-new'));
     host.put('/etc/.c.conf.airbundle-test', "somebody's", 0o600);
     const changes = trackChanges(host, openJournal(host, 'r2'), 'r2', await readUnsettled(host, null));
     expect((await changes.restore()).problems).toEqual([]);
-    expect([...left, '/etc/new', '/etc/.c.conf.airbundle-test'].map((at) => there(host, at))).toEqual([
-      ...left.map(() => false),
-      false,
+    const gone = [...left, '/etc/new', '/etc/.new.airbundle-new'];
+    expect([...gone, '/etc/.c.conf.airbundle-test'].map((at) => there(host, at))).toEqual([
+      ...gone.map(() => false),
       true,
     ]);
   });
