@@ -39,6 +39,18 @@ const CARRIED =
 
 const STEM = 'web-1-el7.x86_64';
 
+/** The files beside a built one that it loads, or that these load: nothing of an earlier build is among them. */
+function partsOf(build: string, entry: string): string[] {
+  const found = new Set([entry]);
+  for (const name of found)
+    for (const [, part] of readFileSync(path.join(build, name), 'utf8').matchAll(
+      /["']\.\/(cli-[\w-]+\.js)["']/g,
+    ))
+      if (part !== undefined) found.add(part);
+  found.delete(entry);
+  return [...found];
+}
+
 interface Created {
   readonly folder: string;
   readonly payloadSha256: string;
@@ -108,6 +120,7 @@ describe('the package that npm pack makes', () => {
     const packed = (await run(['tar', '-tzf', tarball])).trim().split('\n');
     const wanted = [
       ...BUILT.map((name) => `build/${name}`),
+      ...partsOf(path.join(packageFolder(), 'build'), 'cli.js').map((name) => `build/${name}`),
       ...(await projectFiles()).filter((file) => CARRIED.test(file)),
     ];
     expect(packed.sort()).toEqual(wanted.map((file) => `package/${file}`).sort());
