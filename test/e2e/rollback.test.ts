@@ -14,8 +14,8 @@ import { LOAD, pulse } from './pulse.js';
 
 const CONFIG = '/etc/pulse/pulse.conf';
 const OLD_RPMS = '/root/old-rpms';
-/** Records of the journal from one kill to the next. At each call, in miniature: `undo-kills` of test/faults. */
-const STEP = 11;
+/** Records of the journal from one kill to the next. */
+const STEP = 5;
 
 interface Load {
   readonly asked: number;
