@@ -130,8 +130,10 @@ async function keptFrom(host: Host, path: string, backup: string): Promise<Omit<
  * it and removes it; a run that goes back instead would leave it there.
  */
 export async function dropHalfWritten(host: Host, path: string): Promise<void> {
-  for (const left of leftoversBeside(path))
-    if ((await host.lstat(left))?.kind === 'file') await host.remove(left);
+  for (const left of leftoversBeside(path)) {
+    const kind = (await host.lstat(left))?.kind;
+    if (kind === 'file' || kind === 'link') await host.remove(left);
+  }
 }
 
 export async function putBack(host: Host, entry: Omit<Displaced, 'after'>): Promise<void> {

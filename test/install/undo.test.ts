@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openJournal } from '../../src/install/journal.js';
@@ -15,7 +15,7 @@ const write = async (host: Rooted, changes: Changes, at: string, text: string): 
   await host.writeDurable(at, text, { mode: 0o755 });
 };
 const there = (host: Rooted, at: string): boolean =>
-  statSync(path.join(host.root, at), { throwIfNoEntry: false }) !== undefined;
+  lstatSync(path.join(host.root, at), { throwIfNoEntry: false }) !== undefined;
 
 describe('taking back', () => {
   it('restores content, mode and owner of a file, however often it was written', async () => {
@@ -103,18 +103,21 @@ describe('taking back', () => {
     host.put('/etc/a.conf', 'original', 0o640);
     const killed = trackChanges(host, openJournal(host, 'r1'), 'r1');
     await killed.ensureDirectory('/etc/new');
-    for (const at of ['/etc/a.conf', '/etc/new/b.conf']) await killed.keep(at, placedText('new'));
+    for (const at of ['/etc/a.conf', '/etc/new/b.conf', '/etc/new/link'])
+      await killed.keep(at, placedText('new'));
     const left = [
       '/etc/.a.conf.airbundle-test',
       '/etc/new/.b.conf.airbundle-new',
       '/etc/new/..b.conf.airbundle-test.airbundle-new',
     ];
     for (const at of left) host.put(at, 'half', 0o600);
+    const link = '/etc/new/.link.airbundle-new';
+    symlinkSync('../nowhere', path.join(host.root, link));
     mkdirSync(path.join(host.root, '/etc/.new.airbundle-new'));
     host.put('/etc/.c.conf.airbundle-test', "somebody's", 0o600);
     const changes = trackChanges(host, openJournal(host, 'r2'), 'r2', await readUnsettled(host, null));
     expect((await changes.restore()).problems).toEqual([]);
-    const gone = [...left, '/etc/new', '/etc/.new.airbundle-new'];
+    const gone = [...left, link, '/etc/new', '/etc/.new.airbundle-new'];
     expect([...gone, '/etc/.c.conf.airbundle-test'].map((at) => there(host, at))).toEqual([
       ...gone.map(() => false),
       true,
