@@ -17,9 +17,19 @@ export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}
 /** A list takes a second; on the locks of an rpm that died (full disk, kill), it waits for good. */
 const QUERY_MS = 60_000;
 
+/** What a Berkeley database says once a program died while it was in it; its data are not hurt. */
+const DIED_WITH_LOCKS = /\bDB_RUNRECOVERY\b|\bThread died in Berkeley DB library\b/;
+
 /** @throws BundleError exit 5 when rpm is missing or its database cannot be read */
 export async function installedPackages(host: Host): Promise<Nevra[]> {
   const result = await host.run(['rpm', '-qa', '--queryformat', RPM_QUERY], { timeoutMs: QUERY_MS });
+  if (DIED_WITH_LOCKS.test(result.stderr))
+    throw refusedError({
+      code: 'RPMDB_UNREADABLE',
+      message: 'an rpm that was killed has left its locks in the rpm database',
+      details: lastLines(result),
+      hint: [...(await stuckAdvice(host)), 'Then run the same command again.'].join('\n'),
+    });
   if (result.exitCode !== 0)
     throw refusedError({
       code: 'RPMDB_UNREADABLE',

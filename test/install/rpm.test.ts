@@ -144,6 +144,17 @@ describe('what rpm says', () => {
       exit: 5,
       details: [stderr.trim()],
     });
+    // An rpm that was killed; seen with exit code 1 (rpm 4.16) where nothing can be listed.
+    const died =
+      'error: rpmdb: BDB0113 Thread/process 6408/140709199722304 failed: BDB1507 Thread died in Berkeley DB library\n' +
+      'error: bdb error(-30973) from dbenv->failchk: BDB0087 DB_RUNRECOVERY: Fatal error, run database recovery\n';
+    for (const exitCode of [0, 1])
+      await expect(
+        installedPackages(rootedHost({ answer: () => ({ exitCode, stderr: died }) })),
+      ).rejects.toMatchObject({
+        code: 'RPMDB_UNREADABLE',
+        hint: expect.stringContaining('rm -f /var/lib/rpm/__db.* && rpm --verifydb') as string,
+      });
     const missing = rootedHost({ answer: () => ({}) });
     await expect(requireSoundDatabase(missing, 0)).rejects.toMatchObject({ code: 'RPMDB_DAMAGED' });
     const broken = rootedHost({ answer: () => ({ exitCode: 6, stderr: 'error: rpmdb: BDB0090\n' }) });
