@@ -83,13 +83,17 @@ async function broken(
   const mixed = whole.map((one) => ({ one, at: below(2 ** 31) })).sort((a, b) => a.at - b.at);
   const cases = partOf(mixed, options.part).map(({ one }) => one);
   tally.planned = cases.length;
+  let advised = 0;
   await stage.run(cases, options.deadline, (result) => {
+    if (result.advised === true) advised += 1;
     tally.add(result.id, {
       fired: result.attempts.length > 0 && result.attempts.every((attempt) => attempt.fired !== undefined),
       problem: isBack(result.id) ? problemBack(result) : problemOf(result),
       digest: result.digest,
     });
   });
+  if (advised > 0)
+    tally.note = `${tally.note === undefined ? '' : `${tally.note}; `}in ${String(advised)} the rpm that was killed had left its locks, which were removed as RPMDB_UNREADABLE says`;
   return tally.result();
 }
 

@@ -55,6 +55,8 @@ export interface CaseResult {
   readonly attempts: readonly Attempt[];
   /** What was typed afterwards, without any fault. */
   readonly last: Attempt;
+  /** The locks of an rpm that was killed were removed first, as the program (or rpm itself) had asked for. */
+  readonly advised?: boolean;
   readonly digest: string;
   /** Against the state in which it has to end. */
   readonly differs: readonly string[];

@@ -109,10 +109,6 @@ function killAt(moment: number, { steps = [] }: Attempt, power: boolean): Kill {
   return { line, afterMs: moment - begunMs, power };
 }
 
-/** A kill behind the commit, while build packages are erased, does not converge yet: docs/fault-campaign.md. */
-const committedMs = ({ steps = [], ms }: Attempt): number =>
-  steps.find(([, line]) => line.includes('erase what only the build needed'))?.[0] ?? ms;
-
 const inWords = ({ line, afterMs, power }: Kill): string =>
   `${power ? 'everything' : 'the program'} ${String(afterMs)} ms after ${line === undefined ? 'the beginning' : `"${line.slice(4)}"`}`;
 
@@ -144,11 +140,10 @@ export async function realGroup(options: Options): Promise<GroupResult> {
     tally.note = `the unbroken run took ${(whole.ms / 1000).toFixed(0)} s; its state ${wanted.digest.slice(0, 16)}`;
 
     const below = randomFrom(options.seed + 8);
-    const endMs = options.long ? whole.ms : committedMs(whole);
     for (let round = 0; round < tally.planned; round += 1) {
       // A group without a case has shown nothing.
       if (round > 0 && performance.now() > options.deadline) break;
-      const kill = killAt(500 + below(endMs - 500), whole, below(2) === 0);
+      const kill = killAt(500 + below(whole.ms - 500), whole, below(2) === 0);
       await freshNode(lab, packed, tools, false);
       tally.add(inWords(kill), await killed(lab, command, kill, wanted.look));
     }
