@@ -5,6 +5,7 @@
  */
 import { createHash, randomFillSync } from 'node:crypto';
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { build } from 'esbuild';
 import type { SshLab } from '../fleet/lab-ssh.js';
@@ -41,15 +42,16 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       known.push(`${ssh.address(name)} ${await ssh.hostKey(name)}\n`);
     }
     const config = settingFor(ssh, { known: known.join('') }).flags.configFile ?? '';
-    const program = await makeProgram(ssh, {
-      ...{
-        addresses: names.map((name) => ssh.address(name)),
-        home: ssh.home,
-        configFile: config,
-        stem: STEM,
-      },
-      file: { name: `${STEM}.tar`, path: file, sizeBytes: sizeMiB * MIB, sha256 },
-    });
+    const program = await makeProgram(ssh);
+    const sending = (to: readonly string[]): readonly string[] => {
+      const given: Once = {
+        ...{ addresses: to.map((name) => ssh.address(name)), home: ssh.home, configFile: config, stem: STEM },
+        file: { name: `${STEM}.tar`, path: file, sizeBytes: sizeMiB * MIB, sha256 },
+      };
+      const words = path.join(ssh.home, `given-${to.length}.json`);
+      writeFileSync(words, JSON.stringify(given));
+      return [...program, words];
+    };
     const everywhere = (work: (name: string, index: number) => Promise<unknown>): Promise<unknown> =>
       Promise.all(names.map(work));
     const after = async (): Promise<void> => {
@@ -62,7 +64,7 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       command:
         'upload() of src/fleet/upload.ts, as "airbundle deploy" calls it, on Node 16, without its proof',
       round: async () => {
-        const { transferMs, proofMs } = JSON.parse(await run(program)) as Measured;
+        const { transferMs, proofMs } = JSON.parse(await run(sending(names))) as Measured;
         proofsMs.push(proofMs);
         return { ms: transferMs };
       },
@@ -99,11 +101,29 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       rivals: [{ ...scp, goal: 1 / 0.9 }, ...(hasRsync ? [rsync] : [])],
       rounds,
     });
+    if (count > 1) {
+      const whole = (to: readonly string[], words: string): Contender => ({
+        name: `transfer and proof to ${words}`,
+        command: 'the same, with its proof',
+        round: async () => ({ ms: (JSON.parse(await run(sending(to))) as Measured).wholeMs }),
+        after,
+      });
+      yield* await race({
+        ours: [whole(names, `${count} nodes`)],
+        rivals: [{ ...whole(names.slice(0, 1), 'one node'), goal: manyNodesGoal(count) }],
+        rounds,
+      });
+    }
     if (!hasRsync) yield { name: `${ours.name} ÷ rsync`, skipped: "the lab's node has no rsync" };
     yield plainFigure(`${ours.name}: its proof afterwards`, spread(proofsMs).median / 1000, 's');
   } finally {
     await ssh.down();
   }
+}
+
+/** DESIGN §10: what the cores of the machine that sends allow, and a fifth. */
+function manyNodesGoal(count: number): number {
+  return (1.2 * count) / Math.min(availableParallelism(), count);
 }
 
 function makePayload(ssh: SshLab, sizeMiB: number): { readonly file: string; readonly sha256: string } {
@@ -120,8 +140,8 @@ function makePayload(ssh: SshLab, sizeMiB: number): { readonly file: string; rea
   return { file, sha256: hash.digest('hex') };
 }
 
-/** What a jump host has: one file of JavaScript, Node 16, no native part of ssh2. @returns the command */
-async function makeProgram(ssh: SshLab, given: Once): Promise<readonly string[]> {
+/** What a jump host has: one file of JavaScript, Node 16, no native part of ssh2. @returns the command, less its file */
+async function makeProgram(ssh: SshLab): Promise<readonly string[]> {
   const program = path.join(ssh.home, 'upload-once.cjs');
   await build({
     entryPoints: [path.join(import.meta.dirname, 'upload-once.ts')],
@@ -129,7 +149,5 @@ async function makeProgram(ssh: SshLab, given: Once): Promise<readonly string[]>
     ...{ bundle: true, platform: 'node', format: 'cjs', target: 'node16', logLevel: 'error' },
     external: ['cpu-features', '*.node'],
   });
-  const file = path.join(ssh.home, 'given.json');
-  writeFileSync(file, JSON.stringify(given));
-  return [await node16(), program, file];
+  return [await node16(), program];
 }
