@@ -1,7 +1,17 @@
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
-import { constants, promises as fs } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  promises as fs,
+  openSync,
+  write,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import type { FileFacts, Host, WriteOptions } from './host.js';
 import { findLockHolder } from './lock-holder.js';
 import type { Argv, RunOptions } from './process.js';
@@ -19,6 +29,8 @@ export const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
 };
 
 const COPY_BYTES = 1024 * 1024;
+/** So much is in the page cache before another thread has begun. */
+const SMALL_BYTES = 64 * 1024;
 
 /** What somebody else may have put there: no link is followed, and a FIFO or a device holds nothing up. */
 const OPEN_TO_READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -87,20 +99,24 @@ export function localHost(): Host {
         await handle.close();
       }
     },
-    async create(path, options) {
-      const handle = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
-      return {
-        write: (bytes) => writeAll(handle, bytes),
-        async close() {
-          try {
-            await handle.chown(options.uid ?? 0, options.gid ?? 0);
-            await handle.chmod(options.mode);
-          } finally {
-            await handle.close();
-          }
-        },
-      };
-    },
+    // Not through the thread pool, but for a large piece: its round trips cost more than a small file.
+    create: (path, options) =>
+      promised(() => {
+        const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+        return {
+          write: (bytes) =>
+            bytes.length > SMALL_BYTES ? writeLarge(file, bytes) : promised(() => writeSmall(file, bytes)),
+          close: () =>
+            promised(() => {
+              try {
+                fchownSync(file, options.uid ?? 0, options.gid ?? 0);
+                fchmodSync(file, options.mode);
+              } finally {
+                closeSync(file);
+              }
+            }),
+        };
+      }),
     lstat: (path) => fs.lstat(path).then(factsOf).catch(missing),
     list: async (path) => ((await fs.readdir(path).catch(missing)) ?? []).sort(),
     sha256: hashFile,
@@ -205,6 +221,22 @@ async function* chunks(handle: fs.FileHandle, buffer = freshBuffer): AsyncGenera
     if (bytesRead === 0) return;
     yield piece.subarray(0, bytesRead);
   }
+}
+
+/** What fails at once fails as a promise does. */
+async function promised<T>(work: () => T): Promise<T> {
+  return Promise.resolve(work());
+}
+
+const writeToFile = promisify(write);
+
+async function writeLarge(file: number, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;)
+    at += (await writeToFile(file, bytes, at, bytes.length - at, null)).bytesWritten;
+}
+
+function writeSmall(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
 }
 
 /** fs.write may write less than it was given. */
