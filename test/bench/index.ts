@@ -1,7 +1,7 @@
 /*
  * npm run bench: what this program takes, beside what people use instead, in one run.
  *   -- --only NAMES    some of the groups, with commas between
- *   -- --short         small payloads: about a minute (test/bench/bench.test.ts runs it in CI)
+ *   -- --short         small payloads: about a minute (test/bench/short.node.test.ts runs it in CI)
  *   -- --json          one object a line instead of the table
  *   -- --markdown      the table of docs/performance.md
  * The exit code is 0 also where a goal is missed: the numbers speak.
