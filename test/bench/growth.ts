@@ -46,7 +46,10 @@ async function* bytes({ short, scratch, note }: Setting, passes: string): AsyncG
     const smaller = packs[index - 1];
     if (smaller === undefined) continue;
     note(larger.name);
-    yield* grown(larger, smaller, 10, index === 2 ? 3 : ROUNDS, 120);
+    yield* grown(larger, smaller, 10, index === 2 ? 3 : ROUNDS, {
+      goalMiB: 120,
+      writesBytes: 1.2 * (sizes[index]?.[1] ?? 0),
+    });
   }
   rmSync(made.folder, { recursive: true });
 }
@@ -61,7 +64,7 @@ async function* files({ short, scratch, note }: Setting, passes: string): AsyncG
     const smaller = packs[index - 1];
     if (smaller === undefined) continue;
     note(larger.name);
-    yield* grown(larger, smaller, 10, ROUNDS);
+    yield* grown(larger, smaller, 10, ROUNDS, { writesBytes: 2 * (counts[index] ?? 0) * SMALL_FILE });
   }
   rmSync(made.folder, { recursive: true });
 }
@@ -88,13 +91,18 @@ function repeated(members: readonly PackMember[], sizeBytes: number): PackMember
   });
 }
 
-/** @param goalMiB what the larger one may take of memory */
+interface Grown {
+  /** What the larger one may take of memory. */
+  readonly goalMiB?: number;
+  readonly writesBytes?: number;
+}
+
 async function* grown(
   larger: Contender,
   smaller: Contender,
   times: number,
   rounds: number,
-  goalMiB: number | null = null,
+  { goalMiB, writesBytes = 0 }: Grown = {},
 ): AsyncGenerator<Figure> {
   const many: Contender = {
     ...smaller,
@@ -104,8 +112,8 @@ async function* grown(
       return { ...cost, ms: cost.ms * times, cpuMs: (cost.cpuMs ?? Number.NaN) * times };
     },
   };
-  const figures = await race({ ours: [larger], rivals: [many], rounds });
+  const figures = await race({ ours: [larger], rivals: [many], rounds, writesBytes });
   yield* figures;
   const peak = figures[0]?.more?.oursCost.peakMiB?.max;
-  if (peak !== undefined) yield plainFigure(`${larger.name}: peak memory`, peak, 'MiB', goalMiB);
+  if (peak !== undefined) yield plainFigure(`${larger.name}: peak memory`, peak, 'MiB', goalMiB ?? null);
 }

@@ -102,7 +102,7 @@ async function* packFigures(
         ]
       : []),
   ];
-  const figures = await race({ ours: [ours], rivals, rounds: ROUNDS });
+  const figures = await race({ ours: [ours], rivals, rounds: ROUNDS, writesBytes: 2 * files.sizeBytes });
   yield* figures;
   const peak = figures[0]?.more?.oursCost.peakMiB?.max;
   if (peak !== undefined) yield plainFigure(`${ours.name}: peak memory`, peak, 'MiB', 120);
