@@ -86,6 +86,8 @@ export function localHost(): Host {
     }
   };
 
+  const directories = oneAtATime();
+
   return {
     run: runClean,
     runLogged: (argv, log, options = {}) =>
@@ -126,19 +128,7 @@ export function localHost(): Host {
         if (codeOf(error) === 'EINVAL') return undefined;
         missing(error);
       }),
-    async makeDirectory(path, options) {
-      await fs.mkdir(dirname(path), { recursive: true, mode: 0o755 });
-      const isNew = (await fs.lstat(path).catch(missing)) === undefined;
-      // It appears with owner and mode: one that a killed run had made without them would be taken for finished.
-      const made = isNew ? temporaryName(path) : path;
-      if (isNew) {
-        await fs.rmdir(made).catch(missing);
-        await fs.mkdir(made, { mode: 0o700 });
-      }
-      await fs.chown(made, options.uid ?? 0, options.gid ?? 0);
-      await fs.chmod(made, options.mode);
-      if (isNew) await fs.rename(made, path);
-    },
+    makeDirectory: (path, options) => directories(() => makeDirectory(path, options)),
     ensureDirectory: async (path) => {
       const first = await fs.mkdir(path, { recursive: true, mode: 0o755 });
       const made: string[] = [];
@@ -221,6 +211,30 @@ async function* chunks(handle: fs.FileHandle, buffer = freshBuffer): AsyncGenera
     if (bytesRead === 0) return;
     yield piece.subarray(0, bytesRead);
   }
+}
+
+/** It appears with owner and mode: one that a killed run had made without them would be taken for finished. */
+async function makeDirectory(path: string, options: WriteOptions): Promise<void> {
+  await fs.mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  const isNew = (await fs.lstat(path).catch(missing)) === undefined;
+  const made = isNew ? temporaryName(path) : path;
+  if (isNew) {
+    await fs.rmdir(made).catch(missing);
+    await fs.mkdir(made, { mode: 0o700 });
+  }
+  await fs.chown(made, options.uid ?? 0, options.gid ?? 0);
+  await fs.chmod(made, options.mode);
+  if (isNew) await fs.rename(made, path);
+}
+
+/** Components are built side by side and may want the same folder, whose temporary name is one. */
+function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work, work);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
 }
 
 /** What fails at once fails as a promise does. */

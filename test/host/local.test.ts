@@ -204,6 +204,18 @@ describe('a file on this machine', () => {
     expect(await host.list(path.dirname(folder))).toEqual(['data']);
   });
 
+  it('is made once where several want it at once, as components do that are built side by side', async () => {
+    const folder = path.join(temporaryFolder(), 'shared');
+    const options = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+    await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        host.makeDirectory(index % 2 === 0 ? folder : path.join(folder, 'below'), options),
+      ),
+    );
+    expect(await host.list(folder)).toEqual(['below']);
+    expect(await host.list(path.dirname(folder))).toEqual(['shared']);
+  });
+
   it('does not exist is no error, something else is', async () => {
     const folder = temporaryFolder();
     expect(await host.read(path.join(folder, 'none'))).toBeUndefined();
