@@ -85,5 +85,13 @@ describe('figures', () => {
       '| a ÷ b | 0.75 | 0.75 – 0.75 |  | ≤ 0.50 missed | 1.5 s | 2.0 s |  |',
     );
     expect(commands(all)).toEqual(['a: a --now', 'b: b --now']);
+    // Of a program that failed, its error; and a pipe does not end a cell.
+    const failed = {
+      name: 'tar | tee',
+      skipped: 'it failed: exit code 6\n  ✓ one step\nerror[SYSTEM]: no\n  at: x',
+    };
+    expect(markdown([failed]).split('\n')[2]).toBe(
+      '| tar \\| tee | not run: error[SYSTEM]: no |  |  |  |  |  |  |',
+    );
   });
 });

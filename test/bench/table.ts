@@ -26,7 +26,8 @@ export function markdown(figures: readonly (Figure | Skipped)[]): string {
     '| --- | --- | --- | --- | --- | --- | --- | --- |',
     ...figures.map((figure) => {
       const [name, ratio, range, cpu, goal, met, ours, theirs, peak] = rowOf(figure);
-      return `| ${[name, ratio, range, cpu, `${goal ?? ''} ${met ?? ''}`.trim(), ours, theirs, peak].join(' | ')} |`;
+      const cells = [name, ratio, range, cpu, `${goal ?? ''} ${met ?? ''}`.trim(), ours, theirs, peak];
+      return `| ${cells.map((cell = '') => cell.replaceAll('|', '\\|')).join(' | ')} |`;
     }),
   ].join('\n');
 }
@@ -42,7 +43,7 @@ export function commands(figures: readonly (Figure | Skipped)[]): string[] {
 }
 
 function rowOf(figure: Figure | Skipped): string[] {
-  if ('skipped' in figure) return [figure.name, `not run: ${figure.skipped}`];
+  if ('skipped' in figure) return [figure.name, `not run: ${lastWords(figure.skipped)}`];
   const { name, ratio, goal, met, ours, theirs, unit, more } = figure;
   const isRatio = ratio !== null;
   return [
@@ -57,6 +58,12 @@ function rowOf(figure: Figure | Skipped): string[] {
     pair(more?.oursCost.peakMiB, more?.theirsCost.peakMiB, (mib) => `${mib.toFixed(0)} MiB`),
     pair(more?.oursCost.syncMs, more?.theirsCost.syncMs, (ms) => `${(ms / 1000).toFixed(2)} s`),
   ];
+}
+
+/** A group that failed tells all that its program said: its end, for a table. */
+function lastWords(text: string): string {
+  const lines = text.split('\n').map((line) => line.trim());
+  return lines.find((line) => line.startsWith('error[')) ?? lines[0] ?? '';
 }
 
 function amount(value: number, unit: Figure['unit']): string {
