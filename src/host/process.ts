@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { constants, promises as fs } from 'node:fs';
 import type { Readable } from 'node:stream';
@@ -72,6 +73,8 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
   }
   const result = await child;
   options.signal?.removeEventListener('abort', endSession);
+  // execa answers when it has sent SIGTERM, which an rpm that waits for a dead one's locks survives.
+  if (result.timedOut) await reallyEnd(child, options.detached === true);
   const failure = result as { code?: unknown; exitCode?: unknown };
   const never = failure.exitCode === undefined && result.signal === undefined;
   return {
@@ -220,6 +223,27 @@ function quietness(quietMs: number | undefined): (size: number) => boolean {
     sinceMs = nowMs;
     return true;
   };
+}
+
+/** How long a command may take to end by SIGTERM before SIGKILL, and then to be gone. */
+const TERM_MS = 2000;
+
+async function reallyEnd(child: ChildProcess, leadsGroup: boolean): Promise<void> {
+  const isOver = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  const waits = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, TERM_MS);
+      child.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  if (!isOver()) await waits();
+  if (leadsGroup && child.pid !== undefined) endGroup(child.pid);
+  if (isOver()) return;
+  child.kill('SIGKILL');
+  // One that waits for a disk that does not answer stays all the same.
+  await waits();
 }
 
 /** The whole process group that a detached child leads. */

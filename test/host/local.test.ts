@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { localHost } from '../../src/host/local.js';
 import { sha256Of } from '../install/bundle.js';
 import { temporaryFolder } from './rooted.js';
@@ -43,6 +43,22 @@ describe('a command on this machine', () => {
     expect(await host.run(['sh', '-c', 'kill -9 $$'])).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
     expect(await host.run(['sleep', '10'], { timeoutMs: 50 })).toMatchObject({ timedOut: true });
     expect(await host.run(['/no/such/program'])).toMatchObject({ exitCode: null, startError: 'ENOENT' });
+  });
+
+  it('is gone when its time is over, with what it started, also if it does not mind being asked to end', async () => {
+    const pids = path.join(temporaryFolder(), 'pids');
+    // Like an rpm that sleeps on the locks of a dead one: SIGTERM is caught, and nothing happens.
+    const deaf = `trap '' TERM; sleep 60 & echo $$ $! >'${pids}'; wait; sleep 60`;
+    expect(await host.run(['sh', '-c', deaf], { timeoutMs: 500 })).toMatchObject({ timedOut: true });
+    const started = readFileSync(pids, 'utf8').trim().split(' ').map(Number);
+    expect(started).toHaveLength(2);
+    const isAlive = (pid: number): boolean =>
+      existsSync(`/proc/${String(pid)}`) &&
+      !/^State:\s+Z/m.test(readFileSync(`/proc/${String(pid)}/status`, 'utf8'));
+    // SIGKILL has been sent; what the command started is nobody's child whose end could be awaited.
+    await vi.waitFor(() => {
+      expect(started.filter(isAlive)).toEqual([]);
+    });
   });
 
   it('runs in a session of its own: a Ctrl-C for this process does not reach it', async () => {
