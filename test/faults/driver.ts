@@ -261,17 +261,41 @@ const mounted = (): string[] =>
     .map((line) => line.split(' ')[4] ?? '')
     .filter((place) => MOUNTED.has(place));
 
+/** What was killed a moment ago may still hold it. @throws Error naming who does */
+async function unmount(place: string): Promise<void> {
+  for (let round = 0; spawnSync('umount', [place]).status !== 0; round += 1) {
+    if (round === 100) {
+      const holders = fs.readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && holds(pid, place));
+      throw new Error(`${place} cannot be unmounted: ${holders.map(wordsOf).join('; ')} has files there`);
+    }
+    await pause(50);
+  }
+}
+
+function holds(pid: string, place: string): boolean {
+  try {
+    const links = fs.readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`);
+    return [`/proc/${pid}/cwd`, ...links].some((link) => fs.readlinkSync(link).startsWith(place));
+  } catch {
+    // It has ended meanwhile.
+    return false;
+  }
+}
+
+const wordsOf = (pid: string): string =>
+  `${pid} ${fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ')}`;
+
 /** Puts the node into a state that was kept. @throws Error where that was not possible: such a case proves nothing */
 async function reset(name: string): Promise<void> {
   const wanted = readState(name, 'files');
   fs.rmSync(FAULT, { force: true });
+  endLeftovers();
   // Those of the latest first, since one can lie on another.
-  for (const place of mounted().reverse()) execFileSync('umount', [place]);
+  for (const place of mounted().reverse()) await unmount(place);
   for (const flag of fs.readdirSync(HOME).filter((file) => /^(?:mood$|build-|mini-)/.test(file)))
     fs.rmSync(`${HOME}/${flag}`);
   fs.writeFileSync(`${HOME}/races`, '');
   fs.chmodSync(`${HOME}/races`, 0o666);
-  endLeftovers();
   for (const unit of SUBJECT.units) spawnSync('systemctl', ['stop', unit]);
   const now = files();
   for (const path of [...now.keys()].reverse())

@@ -157,12 +157,15 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
           const share =
             performance.now() < deadline ? Math.min(BATCH, Math.ceil(waiting.length / nodes.length)) : 1;
           const mine = waiting.splice(0, Math.max(1, share));
-          for (const [index, result] of (await batch(node, mine)).entries()) {
+          const results = await batch(node, mine);
+          for (const [index, result] of results.entries()) {
             const given = mine[index];
             hasFired ||=
               result.attempts.length > 0 && result.attempts.every((one) => one.fired !== undefined);
             if (given !== undefined) onResult(result, given);
           }
+          // A node that cannot be brought back fails at once, and would take all the cases that are left.
+          if (results.every(({ error }) => error !== undefined)) return;
         }
       };
       await Promise.all(nodes.map(work));
