@@ -25,6 +25,19 @@ export async function requireSoundDatabase(host: ProcHost & Pick<Host, 'run'>, k
   throw damaged(`rpm --verifydb ${outcome(result)}`, lastLines(result, 5));
 }
 
+/**
+ * rpm finds by name what it lists: one that was killed while it wrote may have put a package into the list and not
+ * yet into the index of names, and then says that it is not installed when it is asked to erase it.
+ * @param labels name-version-release.arch of packages that `rpm -qa` names
+ * @throws BundleError exit 5 with advice
+ */
+export async function requireFound(host: Pick<Host, 'run'>, labels: readonly string[]): Promise<void> {
+  if (labels.length === 0) return;
+  const { stdout } = await host.run(['rpm', '-q', ...labels], { timeoutMs: 60_000 });
+  const lost = stdout.split('\n').filter((line) => /^package \S+ is not installed$/.test(line));
+  if (lost.length > 0) throw damaged('rpm does not find by their names packages that it lists', lost);
+}
+
 /** What rpm says on stderr while it reads its database, and goes on with exit code 0. */
 export function databaseProblems(stderr: string): string[] {
   return stderr.split('\n').filter((line) => line.startsWith('error: '));

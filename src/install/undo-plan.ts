@@ -8,6 +8,7 @@ import type { UnitState } from './probe.js';
 import { readUnits } from './probe.js';
 import { installedPackages, ownerOf } from './rpm.js';
 import type { KeptPackage } from './rpm-erase.js';
+import { requireFound } from './rpm-database.js';
 import { checkOldRpm, readOldRpms, rpmLabel, testDowngrade, testErase } from './rpm-erase.js';
 import type { PathUndo, Undo } from './undo-merge.js';
 
@@ -228,6 +229,7 @@ async function planPackages(host: Host, undo: Undo, folders: readonly string[]):
       return nevra === undefined ? [] : [rpmLabel(nevra)];
     }),
   );
+  await requireFound(host, added.map(rpmLabel));
   return { ...(await testErase(host, added, leaving)), downgrade, oneWay };
 }
 

@@ -427,6 +427,9 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
 
 /** What an operator is told to type when rpm was killed inside its database (RPMDB_UNREADABLE). */
 const UNLOCK = 'rm -f /var/lib/rpm/__db.* && rpm --verifydb';
+/** And when it was killed while it wrote there (RPMDB_DAMAGED). */
+const REBUILD =
+  'cp -a /var/lib/rpm /root/rpmdb.damaged && rm -f /var/lib/rpm/__db.* && rpm --rebuilddb && rpm --verifydb';
 
 /** A Berkeley database refuses everybody until then; a start of the machine would have done it. */
 const isLockedByTheDead = (): boolean =>
@@ -452,12 +455,18 @@ async function runCase(given: Case): Promise<CaseResult> {
   fs.writeFileSync(FAULT, 'export UV_THREADPOOL_SIZE=1\n');
   fs.rmSync(FIRED, { force: true });
   let last = await attempt(given.then, {}, false);
-  const isRefused = last.exit === 5 && last.said.includes(UNLOCK);
-  const advised = given.faults.some(({ everything }) => everything) && (isRefused || isLockedByTheDead());
-  if (advised) {
+  const isPowerCut = given.faults.some(({ everything }) => everything);
+  let advised = false;
+  // The one may show the other, and a refused command has done nothing yet: it is typed again.
+  for (const advice of isPowerCut ? [UNLOCK, REBUILD] : [])
+    if (last.exit === 5 && last.said.includes(advice)) {
+      advised = true;
+      shell(advice);
+      last = await attempt(given.then, {}, false);
+    }
+  if (isPowerCut && isLockedByTheDead()) {
+    advised = true;
     shell(UNLOCK);
-    // A refused command has done nothing yet: it is typed again.
-    if (isRefused) last = await attempt(given.then, {}, false);
   }
   fs.rmSync(FAULT, { force: true });
   const state = await lookAround();

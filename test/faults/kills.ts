@@ -94,7 +94,7 @@ async function broken(
     });
   });
   if (advised > 0)
-    tally.note = `${tally.note === undefined ? '' : `${tally.note}; `}in ${String(advised)} the rpm that was killed had left its locks, which were removed as RPMDB_UNREADABLE says`;
+    tally.note = `${tally.note === undefined ? '' : `${tally.note}; `}in ${String(advised)} the rpm that was killed had left its database locked or damaged, which was mended as RPMDB_UNREADABLE or RPMDB_DAMAGED says`;
   return tally.result();
 }
 

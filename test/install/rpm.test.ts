@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { requireSoundDatabase } from '../../src/install/rpm-database.js';
+import { requireFound, requireSoundDatabase } from '../../src/install/rpm-database.js';
 import {
   installedPackages,
   installPackages,
@@ -161,6 +161,22 @@ describe('what rpm says', () => {
     await expect(requireSoundDatabase(broken, 3)).rejects.toMatchObject({
       details: ['error: rpmdb: BDB0090'],
     });
+  });
+
+  it('that lists a package and does not find it by its name is damaged', async () => {
+    // rpm was killed while it wrote; seen with rpm 4.16.
+    const stdout = 'other-1-1.noarch\npackage mini-lib-1.0-1.el7.noarch is not installed\n';
+    const host = rootedHost({ answer: () => ({ exitCode: 1, stdout }) });
+    await expect(requireFound(host, ['other-1-1.noarch', 'mini-lib-1.0-1.el7.noarch'])).rejects.toMatchObject(
+      {
+        code: 'RPMDB_DAMAGED',
+        exit: 5,
+        details: ['package mini-lib-1.0-1.el7.noarch is not installed'],
+        hint: expect.stringContaining('rpm --rebuilddb') as string,
+      },
+    );
+    expect(host.commands).toEqual(['rpm -q other-1-1.noarch mini-lib-1.0-1.el7.noarch']);
+    await requireFound(host, []);
   });
 
   it.each([
