@@ -25,6 +25,8 @@ const NODE = 'lb1';
 const SHORT = 1;
 const LONG = 30;
 const CALLS = 20;
+/** A kill that came too late is tried again, each time after half of the time. */
+const EARLIER = 3;
 const COMMAND_MS = 20 * 60_000;
 
 const SUBJECT: Subject = {
@@ -143,9 +145,16 @@ export async function realGroup(options: Options): Promise<GroupResult> {
     for (let round = 0; round < tally.planned; round += 1) {
       // A group without a case has shown nothing.
       if (round > 0 && performance.now() > options.deadline) break;
-      const kill = killAt(500 + below(whole.ms - 500), whole, below(2) === 0);
+      let kill = killAt(500 + below(whole.ms - 500), whole, below(2) === 0);
       await freshNode(lab, packed, tools, false);
-      tally.add(inWords(kill), await killed(lab, command, kill, wanted.look));
+      let ended = await killed(lab, command, kill, wanted.look);
+      // The unbroken run may have been slower than this one, which was over by then.
+      for (let earlier = 0; earlier < EARLIER && !ended.fired; earlier += 1) {
+        kill = { ...kill, afterMs: Math.floor(kill.afterMs / 2) };
+        await freshNode(lab, packed, tools, false);
+        ended = await killed(lab, command, kill, wanted.look);
+      }
+      tally.add(inWords(kill), ended);
     }
     return tally.result();
   } finally {
@@ -166,6 +175,7 @@ async function killed(
     ...(line === undefined ? {} : { killAfterLine: line }),
   });
   const fired = first.fired !== undefined;
+  if (!fired && first.exit === 0) return { fired, problem: undefined };
   const again = await strike(lab, command, {});
   if (again.exit !== 0)
     return {
