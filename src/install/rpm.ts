@@ -17,7 +17,7 @@ export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}
 /** A list takes a second; on the locks of an rpm that died (full disk, kill), it waits for good. */
 const QUERY_MS = 60_000;
 
-/** What a Berkeley database says once a program died while it was in it; its data are not hurt. */
+/** What a Berkeley database says once a program died while it was in it; `rpm --verifydb` tells whether its data are hurt. */
 const DIED_WITH_LOCKS = /\bDB_RUNRECOVERY\b|\bThread died in Berkeley DB library\b/;
 
 /** @throws BundleError exit 5 when rpm is missing or its database cannot be read */
