@@ -21,6 +21,10 @@ export function renderUndoPlan(undo: Undo, plan: UndoPlan, title: string, verbos
     ...section('files', plan.files.flatMap(fileLine)),
     ...section('packages', packageLines(plan)),
     ...section(
+      'what an rpm that was killed left',
+      plan.unpacked.map((path) => `remove ${path}`),
+    ),
+    ...section(
       'accounts',
       plan.accounts.map(({ name }) => `remove ${name}, if nothing is its own`),
     ),
@@ -80,5 +84,6 @@ export function undoPlanToJson(undo: Undo, plan: UndoPlan): Record<string, unkno
       oneWay: packages.oneWay,
     },
     accounts: accounts.map(({ name }) => name),
+    unpacked: plan.unpacked,
   };
 }

@@ -3,7 +3,7 @@ import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { ProcHost } from './rpm-locks.js';
-import { rpmLockHolder, yumAtWork } from './rpm-locks.js';
+import { rpmAtWork } from './rpm-locks.js';
 
 /**
  * The rpm database is whole: with a damaged one rpm leaves packages out of its answers and exits 0, and
@@ -17,8 +17,7 @@ export async function requireSoundDatabase(host: ProcHost & Pick<Host, 'run'>, k
       'a missing /var/lib/rpm or Packages file looks like this',
     ]);
   // In the middle of somebody's transaction nothing can be said of it; the installation waits for that one to end.
-  const isBusy = async (): Promise<boolean> =>
-    ((await rpmLockHolder(host)) ?? (await yumAtWork(host))) !== undefined;
+  const isBusy = async (): Promise<boolean> => (await rpmAtWork(host)) !== undefined;
   if (await isBusy()) return;
   const result = await host.run(['rpm', '--verifydb'], { timeoutMs: 10 * 60_000 });
   if ((result.exitCode === 0 && result.startError === undefined) || (await isBusy())) return;

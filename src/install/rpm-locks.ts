@@ -35,6 +35,11 @@ export async function rpmLockHolder(host: ProcHost): Promise<Occupant | undefine
   return undefined;
 }
 
+/** Whoever keeps rpm from working now. */
+export async function rpmAtWork(host: ProcHost): Promise<Occupant | undefined> {
+  return (await yumAtWork(host)) ?? (await rpmLockHolder(host));
+}
+
 /** Everything that a process has started and that still belongs to it, the outermost first. */
 export async function startedBy(host: ProcHost, ancestor: number): Promise<Occupant[]> {
   const children = new Map<number, number[]>();

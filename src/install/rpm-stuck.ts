@@ -35,6 +35,7 @@ export async function stuckAdvice(host: Pick<Host, 'run'>): Promise<string[]> {
   return [
     'See that no rpm or yum runs: ps -fC rpm,yum,dnf,packagekitd',
     `Then remove the locks of the one that died, and look at the database: rm -f ${database}/__db.* && rpm --verifydb`,
+    `If that complains, its data are damaged: cp -a ${database} /root/rpmdb.damaged && rpm --rebuilddb`,
   ];
 }
 

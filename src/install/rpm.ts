@@ -8,7 +8,7 @@ import { formatNevra } from '../model/nevra.js';
 import { damaged, databaseProblems } from './rpm-database.js';
 import { duplicatesOf } from './rpm-duplicates.js';
 import type { Occupant } from './rpm-locks.js';
-import { describeOccupant, rpmLockHolder, startedBy, yumAtWork } from './rpm-locks.js';
+import { describeOccupant, rpmAtWork, rpmLockHolder, startedBy } from './rpm-locks.js';
 import { stuckAdvice, watchStillness } from './rpm-stuck.js';
 
 /** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
@@ -17,16 +17,21 @@ export const RPM_QUERY = '%{NAME}\\t%{EPOCH}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}
 /** A list takes a second; on the locks of an rpm that died (full disk, kill), it waits for good. */
 const QUERY_MS = 60_000;
 
-/** What a Berkeley database says once a program died while it was in it; `rpm --verifydb` tells whether its data are hurt. */
-const DIED_WITH_LOCKS = /\bDB_RUNRECOVERY\b|\bThread died in Berkeley DB library\b/;
+/** What a Berkeley database says once a program died while it was in it; whether its data are hurt tells `rpm --verifydb`. */
+const DIED_WITH_LOCKS = /\bThread died in Berkeley DB library\b/;
+/** It says so then too, and when it meets data that it cannot make sense of. */
+const NEEDS_RECOVERY = /\bDB_RUNRECOVERY\b/;
 
 /** @throws BundleError exit 5 when rpm is missing or its database cannot be read */
 export async function installedPackages(host: Host): Promise<Nevra[]> {
   const result = await host.run(['rpm', '-qa', '--queryformat', RPM_QUERY], { timeoutMs: QUERY_MS });
-  if (DIED_WITH_LOCKS.test(result.stderr))
+  const died = DIED_WITH_LOCKS.test(result.stderr);
+  if (died || NEEDS_RECOVERY.test(result.stderr))
     throw refusedError({
       code: 'RPMDB_UNREADABLE',
-      message: 'an rpm that was killed has left its locks in the rpm database',
+      message: died
+        ? 'an rpm that was killed has left its locks in the rpm database'
+        : 'rpm refuses its database until it is recovered: an rpm was killed in it, or its data are damaged',
       details: lastLines(result),
       hint: [...(await stuckAdvice(host)), 'Then run the same command again.'].join('\n'),
     });
@@ -126,7 +131,7 @@ export async function installPackages(host: Host, paths: readonly string[], run:
   const { lockMs, quietMs } = { ...LIMITS, ...run.limits };
   const log = `${target.log}/rpm-${run.upgrade ? 'upgrade' : 'install'}.log`;
   for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
-    const occupant = (await yumAtWork(host)) ?? (await rpmLockHolder(host));
+    const occupant = await rpmAtWork(host);
     if (occupant === undefined) {
       const ended = await runRpm(host, paths, run, log, { lockMs, quietMs });
       if (!ended.text.includes("can't create transaction lock")) {
@@ -270,18 +275,26 @@ export async function ownersOf(host: Host, paths: readonly string[]): Promise<Ma
   return new Map(entries.flat());
 }
 
-async function unowned(host: Host, paths: readonly string[]): Promise<Set<string>> {
-  const { stdout, stderr } = await host.run(['rpm', '-qf', '--queryformat', '%{NAME}\\n', ...paths]);
-  const lines = `${stdout}\n${stderr}`.split('\n');
-  const said = new Set(lines);
-  return new Set(
-    paths.filter(
-      (path) =>
+/** Those of these paths that rpm says no package owns. */
+export async function unowned(host: Host, paths: readonly string[]): Promise<Set<string>> {
+  const free = new Set<string>();
+  for (let at = 0; at < paths.length; at += MOST_PATHS) {
+    const some = paths.slice(at, at + MOST_PATHS);
+    const { stdout, stderr } = await host.run(['rpm', '-qf', '--queryformat', '%{NAME}\\n', ...some]);
+    const lines = `${stdout}\n${stderr}`.split('\n');
+    const said = new Set(lines);
+    for (const path of some)
+      if (
         said.has(`file ${path} is not owned by any package`) ||
-        lines.some((line) => line.startsWith(`error: file ${path}: `)),
-    ),
-  );
+        lines.some((line) => line.startsWith(`error: file ${path}: `))
+      )
+        free.add(path);
+  }
+  return free;
 }
+
+/** In one call of rpm: its words must fit on a command line. */
+const MOST_PATHS = 400;
 
 function formatDuration(ms: number): string {
   return ms < 60_000 ? `${String(Math.round(ms / 1000))} s` : `${String(Math.round(ms / 60_000))} min`;

@@ -5,6 +5,7 @@ import type { Host } from '../host/host.js';
 import type { Argv } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import { temporaryName } from '../host/temporary.js';
+import { target } from '../model/layout.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
 import { removeAccount } from './account-removal.js';
@@ -17,6 +18,7 @@ import type { Undo } from './undo-merge.js';
 import type { FilePlan, UndoPlan } from './undo-plan.js';
 import { isOwnPath } from './undo-plan.js';
 import { byHand, dropHalfWritten, putBack } from './undo.js';
+import { removeLeftByRpm } from './unpacked.js';
 
 export interface TakeBackRequest {
   readonly undo: Undo;
@@ -46,7 +48,8 @@ interface Phase {
  */
 export async function takeBack(host: Host, request: TakeBackRequest): Promise<string[]> {
   const warnings: string[] = [];
-  const phases = phasesOf(host, request, warnings);
+  const left = (await host.lstat(target.unpacking)) !== undefined;
+  const phases = phasesOf(host, request, left, warnings);
   const done: Phase[] = [];
   for (const phase of phases) {
     const notDone = phases.slice(done.length);
@@ -99,7 +102,8 @@ function unfinished(
   });
 }
 
-function phasesOf(host: Host, request: TakeBackRequest, warnings: string[]): Phase[] {
+/** @param left a killed or failed RPM step left its list */
+function phasesOf(host: Host, request: TakeBackRequest, left: boolean, warnings: string[]): Phase[] {
   const { undo, plan, kept } = request;
   const { services, packages } = plan;
   const files = plan.files.filter(({ undo: { before } }) => !isOwnPath(before.path));
@@ -181,6 +185,15 @@ function phasesOf(host: Host, request: TakeBackRequest, warnings: string[]): Pha
         const { erase, kept: needed } = await testErase(host, packages.erase);
         warnings.push(...needed.map(({ nevra, because }) => `${nevra} stays: ${because}`));
         warnings.push(...(await erasePackages(host, erase)));
+        return [];
+      },
+    },
+    {
+      id: 'unpacked',
+      title: 'remove what an rpm that was ended left',
+      when: left,
+      work: async () => {
+        warnings.push(...(await removeLeftByRpm(host)));
         return [];
       },
     },

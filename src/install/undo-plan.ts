@@ -11,6 +11,7 @@ import type { KeptPackage } from './rpm-erase.js';
 import { requireFound } from './rpm-database.js';
 import { checkOldRpm, readOldRpms, rpmLabel, testDowngrade, testErase } from './rpm-erase.js';
 import type { PathUndo, Undo } from './undo-merge.js';
+import { leftByRpm } from './unpacked.js';
 
 /** What is at a path now. */
 export type PathNow =
@@ -56,6 +57,8 @@ export interface UndoPlan {
   readonly packages: PackagePlan;
   readonly services: ServicePlan;
   readonly accounts: readonly MadeAccount[];
+  /** Files that a killed rpm left and no package owns; as it looks before packages are erased. */
+  readonly unpacked: readonly string[];
 }
 
 export interface UndoPlanOptions {
@@ -86,6 +89,7 @@ export async function planUndo(host: Host, undo: Undo, options: UndoPlanOptions)
     packages: await planPackages(host, undo, options.oldRpms),
     services: planServices(undo, units, touchedPaths(files, options.resumed)),
     accounts: accounts.flat(),
+    unpacked: (await leftByRpm(host)).paths.map(({ path }) => path),
   };
 }
 

@@ -5,7 +5,7 @@ import type { Argv } from '../host/process.js';
 import { candidateName } from '../host/temporary.js';
 import { target } from '../model/layout.js';
 import type { RunReceipt } from '../model/run-receipt.js';
-import type { Reporter } from '../report.js';
+import type { Reporter, Step } from '../report.js';
 import { inStep } from '../report.js';
 import { digestOf } from '../review/receipt-chain.js';
 import { validate } from './configuration.js';
@@ -16,6 +16,7 @@ import { dropOldBuilds } from './old-builds.js';
 import type { Kept } from './kept-aside.js';
 import { keepAside, readKept } from './kept-aside.js';
 import type { Receipt } from './receipt.js';
+import { describeOccupant, rpmAtWork } from './rpm-locks.js';
 import { undoPlanToJson } from './render-undo.js';
 import { checkServices } from './steps/check.js';
 import { takeBack } from './take-back.js';
@@ -71,9 +72,11 @@ export async function runUndo(host: Host, request: UndoRequest, run: UndoRun): P
   try {
     await host.makeDirectory(stage, { mode: 0o700 });
     const oldRpms = await stageOldRpms(host, request.oldRpms, stage);
-    const plan = await inStep(request.reporter, 'probe', 'look at this node', () =>
-      planUndo(host, undo, { oldRpms, resumed: run.resumes !== undefined }),
-    );
+    const plan = await inStep(request.reporter, 'probe', 'look at this node', async (step) => {
+      const { added, replaced } = undo.packages;
+      if (added.length + replaced.length > 0) await requireNoRpm(host, request, step);
+      return planUndo(host, undo, { oldRpms, resumed: run.resumes !== undefined });
+    });
     const result = { undo, plan, receipt: undo.current, kept: [], warnings: [] };
     const agreed = await request.confirm(undo, plan);
     if (request.dryRun) return { ...result, outcome: 'planned' };
@@ -112,6 +115,32 @@ export async function runUndo(host: Host, request: UndoRequest, run: UndoRun): P
   }
 }
 
+const LOCK_WAIT_MS = 10 * 60_000;
+const LOCK_POLL_MS = 1000;
+
+/**
+ * The rpm of a run that was killed goes on alone: what it still puts in would be missing in the plan.
+ * @throws BundleError exit 5 when another rpm or yum does not end
+ */
+async function requireNoRpm(
+  host: Host,
+  { interrupted }: Pick<UndoRequest, 'interrupted'>,
+  step: Step,
+): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
+    const occupant = await rpmAtWork(host);
+    if (occupant === undefined) return;
+    if (waitedMs >= LOCK_WAIT_MS || interrupted())
+      throw refusedError({
+        code: 'RPM_BUSY',
+        message: `another rpm or yum is at work: ${describeOccupant(occupant)}; it was waited for ${String(Math.round(waitedMs / 1000))} s`,
+        hint: `Nothing was changed. Let it end, or end it, then run the same command again. See: ps -fp ${String(occupant.pid)}`,
+      });
+    step.note(`waiting for ${describeOccupant(occupant)} to end`);
+    await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
+  }
+}
+
 /** What a record says was there before. */
 function bundleBefore({ current }: Undo): RunReceipt['bundle'] {
   if (current === undefined) return null;
@@ -126,6 +155,7 @@ export function nothingDone(undo: Undo): UndoResult {
     packages: { erase: [], kept: [], downgrade: [], oneWay: [] },
     services: { stop: [], disable: [], enable: [], act: [] },
     accounts: [],
+    unpacked: [],
   };
   return { outcome: 'unchanged', undo, plan, receipt: undo.receipt, kept: [], warnings: [] };
 }

@@ -45,6 +45,8 @@ export const target = {
   receipts: '/var/lib/airbundle/receipts',
   /** The highest committed sequence of each product; outlives the receipt. */
   floor: '/var/lib/airbundle/floor.json',
+  /** What the RPM step that is at work unpacks (unpacked.ts). */
+  unpacking: '/var/lib/airbundle/unpacking.json',
   /** Displaced files of a run, under their own absolute path. */
   backup: '/var/lib/airbundle/backup',
   lock: '/run/airbundle.lock',

@@ -153,6 +153,67 @@ describe('an installation that is interrupted', () => {
     await installed();
   });
 
+  describe('kill -9 of everything while rpm unpacks a package', () => {
+    const PLACE = '/usr/share/slow';
+    /** What is there of the package, with rpm's temporary name of what it was writing. */
+    const there = (): Promise<string> =>
+      op.sh(`cd ${PLACE} && ls -A | sed -E 's/[0-9a-f]{8}$/HEX/'; rpm -q slow`).then((done) => done.stdout);
+    let folder: string;
+    beforeEach(async () => {
+      await release();
+      const files = { [`${PLACE}/deep/a`]: 'small', [`${PLACE}/aa`]: 'small' };
+      const large = { path: `${PLACE}/large`, mib: 700 };
+      folder = await op.carry(await pack.pack({ rpms: [pack.rpm({ name: 'slow', files, large })] }));
+      const running = begin(folder);
+      const killed = await op.sh(
+        `until ls ${PLACE}/large\\;* >/dev/null 2>&1; do sleep 0.01; done; kill -KILL -$(cat /run/group) $(pgrep -x rpm)`,
+      );
+      expect(killed.exitCode).toBe(0);
+      await running;
+      await until('! pgrep -x rpm');
+      expect(await there()).toBe('aa\ndeep\nlarge;HEX\npackage slow is not installed');
+      // A database that it was in is another matter (RPMDB_UNREADABLE).
+      await op.sh('rm -f /var/lib/rpm/__db.*');
+    });
+
+    it('the same command installs it again, and nothing of the half-written file stays', async () => {
+      const again = await op.first(folder);
+      expect([again.exitCode, again.stderr]).toEqual([0, expect.anything()]);
+      expect(await there()).toBe('aa\ndeep\nlarge\nslow-1.0-1.el7.noarch');
+      expect((await op.sh('ls /var/lib/airbundle/unpacking.json')).exitCode).not.toBe(0);
+      await installed();
+    });
+
+    it('a rollback removes what the package database never knew of, and keeps what somebody put there', async () => {
+      await op.sh(`echo mine >${PLACE}/deep/mine`);
+      const planned = await op.sh('airbundle rollback --dry-run');
+      expect(planned.stdout).toContain(`remove ${PLACE}/deep/a\n`);
+      const done = await op.sh('airbundle rollback -y');
+      expect([done.exitCode, done.stderr]).toEqual([0, expect.anything()]);
+      expect(await there()).toBe('deep\npackage slow is not installed');
+      expect((await op.sh(`find ${PLACE} -type f`)).stdout).toBe(`${PLACE}/deep/mine`);
+      await op.sh(`rm -r ${PLACE}`);
+    });
+  });
+
+  it('kill -9 of the installer alone during a %post: the rollback waits for rpm', async () => {
+    const folder = await op.carry(heldPost);
+    const running = begin(folder);
+    await begunPost();
+    await op.sh('kill -KILL -$(cat /run/group)');
+    await running;
+    const back = op.sh('airbundle rollback -y');
+    await until('pgrep -f "[i]nstaller.cjs rollback"');
+    await sleep(1500);
+    await release();
+    const done = await back;
+    expect([done.exitCode, done.stderr]).toEqual([0, expect.stringContaining('rpm -ivh')]);
+    expect((await op.sh('rpm -q slow other')).stdout).toBe(
+      'package slow is not installed\npackage other is not installed',
+    );
+    await nothingOfIt();
+  });
+
   it('kill -9 of the installer alone during a %post: the rerun waits for rpm, then does it again', async () => {
     const folder = await op.carry(heldPost);
     const running = begin(folder);

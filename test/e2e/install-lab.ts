@@ -37,6 +37,8 @@ export interface RpmSpec {
   readonly preun?: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly requires?: string;
+  /** A file of so many MiB of zeros: rpm is a while at it. */
+  readonly large?: { readonly path: string; readonly mib: number };
 }
 
 export async function packer(): Promise<Packer> {
@@ -148,8 +150,12 @@ function buildRpm(folder: string, given: RpmSpec): { file: string; nevra: Nevra 
       ...files.map(
         ([name, text]) => `install -D -m 644 /dev/stdin %{buildroot}${name} <<'EOT'\n${text}\nEOT`,
       ),
+      ...(given.large === undefined
+        ? []
+        : [`truncate -s ${String(given.large.mib)}M %{buildroot}${given.large.path}`]),
       '%files',
       ...files.map(([name]) => name),
+      ...(given.large === undefined ? [] : [given.large.path]),
       ...(given.pre === undefined ? [] : ['%pre -p /bin/sh', given.pre]),
       ...(given.post === undefined ? [] : ['%post -p /bin/sh', given.post]),
       ...(given.preun === undefined ? [] : ['%preun -p /bin/sh', given.preun]),

@@ -435,6 +435,27 @@ const REBUILD =
 const isLockedByTheDead = (): boolean =>
   spawnSync('rpm', ['-q', 'rpm'], { encoding: 'utf8' }).stderr.includes('DB_RUNRECOVERY');
 
+/** The command, and after a power cut what its error says to type, then the command again. */
+async function heeding(
+  command: string,
+  isPowerCut: boolean,
+): Promise<{ readonly last: Attempt; readonly advised: boolean }> {
+  let last = await attempt(command, {}, false);
+  let advised = false;
+  // The one may show the other, and a refused command has done nothing yet: it is typed again.
+  for (const advice of isPowerCut ? [UNLOCK, REBUILD] : [])
+    if (last.exit === 5 && last.said.includes(advice)) {
+      advised = true;
+      shell(advice);
+      last = await attempt(command, {}, false);
+    }
+  if (isPowerCut && isLockedByTheDead()) {
+    advised = true;
+    shell(UNLOCK);
+  }
+  return { last, advised };
+}
+
 async function runCase(given: Case): Promise<CaseResult> {
   await reset(given.from);
   const start = readState(given.from, 'state');
@@ -454,20 +475,8 @@ async function runCase(given: Case): Promise<CaseResult> {
   }
   fs.writeFileSync(FAULT, 'export UV_THREADPOOL_SIZE=1\n');
   fs.rmSync(FIRED, { force: true });
-  let last = await attempt(given.then, {}, false);
-  const isPowerCut = given.faults.some(({ everything }) => everything);
-  let advised = false;
-  // The one may show the other, and a refused command has done nothing yet: it is typed again.
-  for (const advice of isPowerCut ? [UNLOCK, REBUILD] : [])
-    if (last.exit === 5 && last.said.includes(advice)) {
-      advised = true;
-      shell(advice);
-      last = await attempt(given.then, {}, false);
-    }
-  if (isPowerCut && isLockedByTheDead()) {
-    advised = true;
-    shell(UNLOCK);
-  }
+  const isPowerCut = given.faults.some(({ everything }) => everything === true);
+  const { last, advised } = await heeding(given.then, isPowerCut);
   fs.rmSync(FAULT, { force: true });
   const state = await lookAround();
   const differs = differencesToEnd(given.end, state);
@@ -489,7 +498,10 @@ async function main(): Promise<void> {
   else if (word === 'look') say(JSON.stringify(await look()));
   else if (word === 'strike') {
     const { command, fault } = JSON.parse(fs.readFileSync(0, 'utf8')) as Strike;
-    say(JSON.stringify(await attempt(command, fault, false)));
+    if (fault === 'power cut before') {
+      const { last, advised } = await heeding(command, true);
+      say(JSON.stringify({ ...last, advised } satisfies Attempt));
+    } else say(JSON.stringify(await attempt(command, fault, false)));
   } else if (word === 'reset') await reset(name);
   else
     for (const one of JSON.parse(fs.readFileSync(0, 'utf8')) as Case[]) {

@@ -93,8 +93,7 @@ async function broken(
       digest: result.digest,
     });
   });
-  if (advised > 0)
-    tally.note = `${tally.note === undefined ? '' : `${tally.note}; `}in ${String(advised)} the rpm that was killed had left its database locked or damaged, which was mended as RPMDB_UNREADABLE or RPMDB_DAMAGED says`;
+  tally.countAdvised(advised);
   return tally.result();
 }
 

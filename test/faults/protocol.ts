@@ -46,6 +46,8 @@ export interface Attempt {
   readonly steps?: readonly (readonly [ms: number, line: string])[];
   /** Against the state from which it started; present where it was asked for. */
   readonly changed?: readonly string[];
+  /** What its error said was typed first, then it again. */
+  readonly advised?: boolean;
   /** The service's answers while it ran, in the order in which they changed; "-" is none. */
   readonly answers?: readonly string[];
 }
@@ -85,5 +87,6 @@ export interface Look {
 /** One run of a command with one thing that goes wrong. */
 export interface Strike {
   readonly command: string;
-  readonly fault: Fault;
+  /** The last words: nothing goes wrong now, and what an error says after a power cut is typed. */
+  readonly fault: Fault | 'power cut before';
 }

@@ -9,7 +9,7 @@ import type { PackedBundle } from '../lab/walk/packager.js';
 import { packager } from '../lab/walk/packager.js';
 import { documentDifferences } from './documents.js';
 import type { Options } from './options.js';
-import type { Attempt, Fault, Look, Strike, Subject } from './protocol.js';
+import type { Attempt, Look, Strike, Subject } from './protocol.js';
 import { differences, digestOf } from './state.js';
 import { makeDriver } from './stage.js';
 import type { GroupResult } from './tally.js';
@@ -69,7 +69,7 @@ async function driver<T>(lab: Lab, word: string, input = ''): Promise<T> {
   return JSON.parse(done.stdout) as T;
 }
 
-const strike = (lab: Lab, command: string, fault: Fault): Promise<Attempt> =>
+const strike = (lab: Lab, command: string, fault: Strike['fault']): Promise<Attempt> =>
   driver<Attempt>(lab, 'strike', JSON.stringify({ command, fault } satisfies Strike));
 
 /** What serves: the services, the VIP, the backends, and every call. */
@@ -141,6 +141,7 @@ export async function realGroup(options: Options): Promise<GroupResult> {
     const wanted = await endOf(lab);
     tally.note = `the unbroken run took ${(whole.ms / 1000).toFixed(0)} s; its state ${wanted.digest.slice(0, 16)}`;
 
+    let advised = 0;
     const below = randomFrom(options.seed + 8);
     for (let round = 0; round < tally.planned; round += 1) {
       // A group without a case has shown nothing.
@@ -154,8 +155,10 @@ export async function realGroup(options: Options): Promise<GroupResult> {
         await freshNode(lab, packed, tools, false);
         ended = await killed(lab, command, kill, wanted.look);
       }
+      if (ended.advised === true) advised += 1;
       tally.add(inWords(kill), ended);
     }
+    tally.countAdvised(advised);
     return tally.result();
   } finally {
     await lab.down();
@@ -168,7 +171,7 @@ async function killed(
   command: string,
   { line, afterMs, power }: Kill,
   wanted: Look,
-): Promise<{ fired: boolean; problem: string | undefined; digest?: string }> {
+): Promise<{ fired: boolean; problem: string | undefined; digest?: string; advised?: boolean }> {
   const first = await strike(lab, command, {
     killAfterMs: afterMs,
     everything: power,
@@ -176,7 +179,7 @@ async function killed(
   });
   const fired = first.fired !== undefined;
   if (!fired && first.exit === 0) return { fired, problem: undefined };
-  const again = await strike(lab, command, {});
+  const again = await strike(lab, command, power ? 'power cut before' : {});
   if (again.exit !== 0)
     return {
       fired,
@@ -188,6 +191,7 @@ async function killed(
   return {
     fired,
     digest,
+    advised: again.advised === true,
     problem: problem ?? (found.length === 0 ? undefined : `differs: ${found.slice(0, 12).join('; ')}`),
   };
 }

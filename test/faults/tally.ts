@@ -70,6 +70,13 @@ export class Tally {
     for (const name of ['cases', 'fired', 'converged'] as const) this.counts[name] += count;
   }
 
+  /** How often what an error said had to be typed. */
+  countAdvised(count: number): void {
+    if (count === 0) return;
+    const said = `in ${String(count)} the rpm that was killed had left its database locked or damaged, which was mended as RPMDB_UNREADABLE or RPMDB_DAMAGED says`;
+    this.note = this.note === undefined ? said : `${this.note}; ${said}`;
+  }
+
   result(): GroupResult {
     return {
       group: this.group,

@@ -9,6 +9,7 @@ import type { RpmRun } from '../rpm.js';
 import { installPackages, requirePackages } from '../rpm.js';
 import { describeOccupant } from '../rpm-locks.js';
 import { digestOf, requireDigest } from '../staged.js';
+import { beginUnpacking } from '../unpacked.js';
 
 type RpmsStep = Extract<PlanStep, { kind: 'rpms' }>;
 
@@ -45,6 +46,7 @@ export async function applyRpms(
   for (const rpm of all) await requireSameRpm(host, contents, staged, rpm);
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
   const total = all.length;
+  const unpacking = await beginUnpacking(host, paths(all));
   const run = (upgrade: boolean, before: number): RpmRun => ({
     upgrade,
     onProgress: (done) => {
@@ -62,4 +64,5 @@ export async function applyRpms(
     host,
     all.map((rpm) => rpm.nevra),
   );
+  await unpacking.done();
 }
