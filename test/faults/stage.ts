@@ -33,8 +33,11 @@ export interface Stage {
     deadline: number,
     onResult: (result: CaseResult, given: Case) => void,
   ): Promise<void>;
-  /** The calls of an unbroken run, as shim.c counts them: "write /path". */
-  calls(from: SceneName, variables?: Readonly<Record<string, string>>): Promise<string[]>;
+  /**
+   * The calls of an unbroken run, as shim.c counts them: "write /path".
+   * @param inRpm those of the rpm that installs; of two such, the one that does more
+   */
+  calls(from: SceneName, variables?: Readonly<Record<string, string>>, inRpm?: boolean): Promise<string[]>;
   readonly sh: (node: string, text: string) => Promise<string>;
   down(): Promise<void>;
 }
@@ -118,20 +121,23 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
     from: string,
     command: string,
     variables: Readonly<Record<string, string>>,
+    inRpm: boolean,
   ): Promise<string[]> => {
     const [node = ''] = nodes;
     const log = `${HOME}/calls`;
     await sh(node, `rm -f ${log}`);
-    const faults = [{ shim: { FAULT_LOG: log, ...variables }, standing: true }];
+    const faults = [{ shim: { FAULT_LOG: log, ...variables }, inRpm, standing: true }];
     const [result] = await batch(node, [{ id: 'count', from, command, then: 'true', end: from, faults }]);
     if (result?.attempts[0]?.exit !== 0)
       throw new Error(`the unbroken run could not be counted: ${JSON.stringify(result)}`);
     const lines = (await sh(node, `touch ${log}; cat ${log}`)).split('\n').filter(Boolean);
     // Threads and forks may write their line in another order than they were counted in.
-    return lines
+    const found = lines
       .map((line) => /^(\d+) (.*)$/.exec(line))
-      .sort((one, other) => Number(one?.[1]) - Number(other?.[1]))
-      .map((line) => line?.[2] ?? '');
+      .sort((one, other) => Number(one?.[1]) - Number(other?.[1]));
+    // Each rpm counts from 1.
+    const longest = found.filter((line, index) => !inRpm || line?.[1] !== found[index - 1]?.[1]);
+    return longest.map((line) => line?.[2] ?? '');
   };
   return {
     lab,
@@ -170,11 +176,11 @@ function stageOf(lab: Lab, nodes: readonly string[], pack: Packer, bundles: Mini
       };
       await Promise.all(nodes.map(work));
     },
-    calls(from, variables = {}) {
+    calls(from, variables = {}, inRpm = false) {
       const { state, command } = scenes[from];
       // Scenes that begin with the same command, and groups with the same scene, share one count.
-      const key = JSON.stringify([state, command, variables]);
-      const counting = counted.get(key) ?? count(state, command, variables);
+      const key = JSON.stringify([state, command, variables, inRpm]);
+      const counting = counted.get(key) ?? count(state, command, variables, inRpm);
       counted.set(key, counting);
       return counting;
     },
