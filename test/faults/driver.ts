@@ -366,6 +366,8 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
       said += piece.toString('utf8');
       const whole = said.slice(begun, said.lastIndexOf('\n') + 1).split('\n');
       for (const line of whole.filter((one) => one.startsWith('  … '))) {
+        // How far a step is, and that it still goes on, is said in other words each time.
+        if (line.startsWith('  … still: ') || steps.some(([, begin]) => line.startsWith(begin))) continue;
         steps.push([Date.now() - startMs, line]);
         beginAt(line);
       }
