@@ -39,6 +39,8 @@ export interface RunResult {
   readonly shown?: { readonly stdout: string; readonly stderr: string };
 }
 
+/** A timer counts from the beginning of its turn of the event loop. */
+const TIMER_EARLY_MS = 20;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /**
@@ -49,6 +51,7 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
   const [file, ...args] = argv;
   // Many commands start nothing; this is a tenth of a second where everything is slow.
   const { execa } = await import('execa');
+  const startedMs = performance.now();
   const child = execa(file, args, {
     reject: false,
     extendEnv: false,
@@ -73,8 +76,12 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
   }
   const result = await child;
   options.signal?.removeEventListener('abort', endSession);
+  // execa gives the limit to spawn too; where that timer is first and the command ends at once, it calls it killed.
+  const limitMs = (options.timeoutMs ?? Infinity) - TIMER_EARLY_MS;
+  const timedOut =
+    result.timedOut || (result.signal === 'SIGTERM' && performance.now() - startedMs >= limitMs);
   // execa answers when it has sent SIGTERM, which an rpm that waits for a dead one's locks survives.
-  if (result.timedOut) await reallyEnd(child, options.detached === true);
+  if (timedOut) await reallyEnd(child, options.detached === true);
   const failure = result as { code?: unknown; exitCode?: unknown };
   const never = failure.exitCode === undefined && result.signal === undefined;
   return {
@@ -83,7 +90,7 @@ export async function run(argv: Argv, options: RunOptions = {}): Promise<RunResu
     stdout: result.stdout,
     stderr: result.stderr,
     startError: never && typeof failure.code === 'string' ? failure.code : undefined,
-    timedOut: result.timedOut,
+    timedOut,
   };
 }
 

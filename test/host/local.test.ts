@@ -45,6 +45,13 @@ describe('a command on this machine', () => {
     expect(await host.run(['/no/such/program'])).toMatchObject({ exitCode: null, startError: 'ENOENT' });
   });
 
+  it('has taken too long also where it ends before anybody looks', async () => {
+    const all = await Promise.all(
+      Array.from({ length: 60 }, () => host.run(['sleep', '10'], { timeoutMs: 50 })),
+    );
+    expect(all.filter(({ timedOut }) => !timedOut)).toEqual([]);
+  });
+
   it('is gone when its time is over, with what it started, also if it does not mind being asked to end', async () => {
     const pids = path.join(temporaryFolder(), 'pids');
     // Like an rpm that sleeps on the locks of a dead one: SIGTERM is caught, and nothing happens.
