@@ -1,7 +1,24 @@
 import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig } from 'vitest/config';
 
-/** Tests that need root, Docker and the lab's images. */
+/**
+ * Tests that need root, Docker and the lab's images, on one node each, which waits most of the time: two files at
+ * once. None of them measures time, and each node's containers and network are its own.
+ */
+const ONE_NODE = [
+  'hostile-node',
+  'install-interrupted',
+  'install-services',
+  'install-sh',
+  'isolated',
+  'other-software',
+  'plan',
+  'receipts',
+  'rollback',
+  'trust',
+].map((name) => `test/e2e/${name}.test.ts`);
+
+/** And those that look at more of the machine, or at a clock. */
 const LAB = [
   'test/lab/**/*.test.ts',
   'test/e2e/**/*.test.ts',
@@ -28,13 +45,24 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'one-node',
+          include: ONE_NODE,
+          maxWorkers: 2,
+          testTimeout: 300_000,
+          hookTimeout: 900_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
           name: 'lab',
           include: LAB,
+          exclude: [...configDefaults.exclude, ...ONE_NODE],
           // Containers share the machine's cores, networks and systemd: one file at a time.
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 900_000,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],
