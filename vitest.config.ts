@@ -3,7 +3,7 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 /**
  * Tests that need root, Docker and the lab's images, on one node each, which waits most of the time: two files at
- * once. None of them measures time, and each node's containers and network are its own.
+ * once. None of them compares speeds, and each node's containers and network are its own.
  */
 const ONE_NODE = [
   'hostile-node',

@@ -4,6 +4,7 @@ import type { MadeBundle } from '../install/bundle.js';
 import type { Outcome } from '../lab/docker.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
+import { makeShim } from '../faults/stage.js';
 import type { Operator, Packer } from './install-lab.js';
 import { DESK, operator, packer } from './install-lab.js';
 
@@ -153,26 +154,30 @@ describe('an installation that is interrupted', () => {
     await installed();
   });
 
-  describe('kill -9 of everything while rpm unpacks a package', () => {
+  describe('an rpm that is killed while it unpacks a package', () => {
     const PLACE = '/usr/share/slow';
+    const RPM = '/usr/bin/rpm';
+    // Of the same name, by which rpm finds its own options (--verifydb).
+    const REAL = '/opt/real/rpm';
     /** What is there of the package, with rpm's temporary name of what it was writing. */
     const there = (): Promise<string> =>
       op.sh(`cd ${PLACE} && ls -A | sed -E 's/[0-9a-f]{8}$/HEX/'; rpm -q slow`).then((done) => done.stdout);
     let folder: string;
+    beforeAll(() => lab.copyIn('lb1', makeShim(pack.work), '/opt/shim.so'));
     beforeEach(async () => {
       await release();
       const files = { [`${PLACE}/deep/a`]: 'small', [`${PLACE}/aa`]: 'small' };
-      const large = { path: `${PLACE}/large`, mib: 700 };
+      const large = { path: `${PLACE}/large`, mib: 4 };
       folder = await op.carry(await pack.pack({ rpms: [pack.rpm({ name: 'slow', files, large })] }));
-      const running = begin(folder);
-      // No program is started between the look and the kill.
-      const seen = op.sh(
-        `until set -- ${PLACE}/large\\;* && [ -e "$1" ]; do :; done; kill -KILL -$(cat /run/group) $(pgrep -x rpm)`,
+      // SIGKILL, once half of the second write to the large file is done.
+      const fault = `FAULT_PREFIX=${PLACE}/large FAULT_AT=3 FAULT_KIND=torn LD_PRELOAD=/opt/shim.so`;
+      const wrapper = `#!/bin/sh\ncase "$*" in *--force*) export ${fault} ;; esac\nexec ${REAL} "$@"\n`;
+      await op.sh(
+        `mkdir -p /opt/real && mv ${RPM} ${REAL} && printf '%s' '${wrapper}' >${RPM} && chmod 755 ${RPM}`,
       );
-      const { exitCode, stderr } = await running;
-      expect(exitCode, stderr).not.toBe(0);
-      expect((await seen).exitCode).toBe(0);
-      await until('! pgrep -x rpm');
+      const done = await op.first(folder);
+      await op.sh(`mv ${REAL} ${RPM}`);
+      expect([done.exitCode, done.stderr]).toEqual([6, expect.stringContaining('rpm was ended by SIGKILL')]);
       expect(await there()).toBe('aa\ndeep\nlarge;HEX\npackage slow is not installed');
       // A database that it was in is another matter (RPMDB_UNREADABLE).
       await op.sh('rm -f /var/lib/rpm/__db.*');
@@ -188,7 +193,8 @@ describe('an installation that is interrupted', () => {
 
     it('a rollback removes what the package database never knew of, and keeps what somebody put there', async () => {
       await op.sh(`echo mine >${PLACE}/deep/mine`);
-      const back = 'airbundle rollback';
+      // The command went with the run that failed.
+      const back = `cd ${folder} && sh install.sh rollback --key ${DESK}/key.pem --fingerprint ${pack.key.fingerprint}`;
       const planned = await op.sh(`${back} --dry-run`);
       expect([planned.stderr, planned.stdout]).toEqual([
         expect.anything(),

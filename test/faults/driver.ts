@@ -38,6 +38,8 @@ const NOT_LOOKED_AT = SUBJECT.differing.map((pattern) => new RegExp(pattern));
 const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', ...SUBJECT.folders];
 const COMMAND_MS = 5 * 60_000;
 const RPM = '/usr/bin/rpm';
+/** Of the same name, by which rpm finds its own options (--verifydb). */
+const REAL_RPM = `${HOME}/real/rpm`;
 const SEEN = `${HOME}/seen.json`;
 
 /** A file of a node: what `find` says of it, and its entry in the state. */
@@ -339,10 +341,11 @@ function arm(fault: Fault): void {
   const variables = Object.entries(fault.shim ?? {}).map(([name, value]) => `export ${name}='${value}'`);
   if (fault.shim !== undefined) variables.push(`export FAULT_FIRED=${FIRED} LD_PRELOAD=${HOME}/shim.so`);
   if (fault.inRpm === true) {
-    fs.renameSync(RPM, `${RPM}.real`);
+    fs.mkdirSync(`${HOME}/real`, { recursive: true });
+    fs.renameSync(RPM, REAL_RPM);
     fs.writeFileSync(
       RPM,
-      `#!/bin/sh\ncase "$*" in *--force*) ${variables.join('; ')} ;; esac\nexec ${RPM}.real "$@"\n`,
+      `#!/bin/sh\ncase "$*" in *--force*) ${variables.join('; ')} ;; esac\nexec ${REAL_RPM} "$@"\n`,
       { mode: 0o755 },
     );
   } else lines.push(...variables);
@@ -350,7 +353,7 @@ function arm(fault: Fault): void {
 }
 
 function disarm(fault: Fault): void {
-  if (fs.existsSync(`${RPM}.real`)) fs.renameSync(`${RPM}.real`, RPM);
+  if (fs.existsSync(REAL_RPM)) fs.renameSync(REAL_RPM, RPM);
   fs.rmSync(FAULT, { force: true });
   shell(fault.after);
 }

@@ -70,12 +70,17 @@ interface Tools {
 async function makeTools(work: string): Promise<Tools> {
   const folder = path.join(work, 'tools');
   mkdirSync(folder);
+  return { driver: await makeDriver(folder), shim: makeShim(folder), node: await node16() };
+}
+
+/** shim.c as a library for LD_PRELOAD, on any node: it needs no other library. @returns its path */
+export function makeShim(folder: string): string {
   const shim = path.join(folder, 'shim.so');
   execFileSync('gcc', [
     ...['-shared', '-fPIC', '-O1', '-nostdlib', '-ffreestanding', '-fno-stack-protector', '-Wall', '-Werror'],
     ...['-o', shim, new URL('./shim.c', import.meta.url).pathname],
   ]);
-  return { driver: await makeDriver(folder), shim, node: await node16() };
+  return shim;
 }
 
 /** The driver in one file, for the Node of a node. */
