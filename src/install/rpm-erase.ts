@@ -4,6 +4,7 @@ import { target } from '../model/layout.js';
 import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
 import { installedPackages, parsePackages, parseProblems } from './rpm.js';
+import { isLockedOut } from './rpm-locks.js';
 import { stuckAdvice, watchStillness } from './rpm-stuck.js';
 
 /** A package that is not erased, and why. */
@@ -162,7 +163,7 @@ async function runRpm(host: Host, words: readonly string[], name: string): Promi
     if (stillness.isStuck())
       return `it slept without being woken and was ended. ${(await stuckAdvice(host)).join('. ')}`;
     const text = (await host.read(log))?.toString('utf8') ?? '';
-    if (!text.includes("can't create transaction lock") || waitedMs >= LOCK_WAIT_MS)
+    if (!isLockedOut(text) || waitedMs >= LOCK_WAIT_MS)
       return `rpm ${outcome(result)}: ${lastLines(result, 3).join('; ')} (log ${log})`;
     await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
   }

@@ -40,6 +40,15 @@ export async function rpmAtWork(host: ProcHost): Promise<Occupant | undefined> {
   return (await yumAtWork(host)) ?? (await rpmLockHolder(host));
 }
 
+/**
+ * Pure: whether rpm's words say that somebody else holds its lock. They begin the same where the lock's file could
+ * not be made, on a full disk for example; waiting would not help then.
+ */
+export function isLockedOut(text: string): boolean {
+  const said = /can't create transaction lock(?: on \S+ \(([^)\n]*)\))?/.exec(text);
+  return said !== null && (said[1] === undefined || said[1] === 'Resource temporarily unavailable');
+}
+
 /** Everything that a process has started and that still belongs to it, the outermost first. */
 export async function startedBy(host: ProcHost, ancestor: number): Promise<Occupant[]> {
   const children = new Map<number, number[]>();

@@ -8,7 +8,7 @@ import { formatNevra } from '../model/nevra.js';
 import { damaged, databaseProblems } from './rpm-database.js';
 import { duplicatesOf } from './rpm-duplicates.js';
 import type { Occupant } from './rpm-locks.js';
-import { describeOccupant, rpmAtWork, rpmLockHolder, startedBy } from './rpm-locks.js';
+import { describeOccupant, isLockedOut, rpmAtWork, rpmLockHolder, startedBy } from './rpm-locks.js';
 import { stuckAdvice, watchStillness } from './rpm-stuck.js';
 
 /** Fields of `rpm -qa`, tab-separated; an absent epoch prints "(none)". */
@@ -134,7 +134,7 @@ export async function installPackages(host: Host, paths: readonly string[], run:
     const occupant = await rpmAtWork(host);
     if (occupant === undefined) {
       const ended = await runRpm(host, paths, run, log, { lockMs, quietMs });
-      if (!ended.text.includes("can't create transaction lock")) {
+      if (!isLockedOut(ended.text)) {
         await judge(host, paths, ended, log);
         return;
       }

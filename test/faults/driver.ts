@@ -440,21 +440,21 @@ const REBUILD =
 const isLockedByTheDead = (): boolean =>
   spawnSync('rpm', ['-q', 'rpm'], { encoding: 'utf8' }).stderr.includes('DB_RUNRECOVERY');
 
-/** The command, and after a power cut what its error says to type, then the command again. */
+/** The command; where rpm's database may be hurt, what its error says to type, then the command again. */
 async function heeding(
   command: string,
-  isPowerCut: boolean,
+  mayBeHurt: boolean,
 ): Promise<{ readonly last: Attempt; readonly advised: boolean }> {
   let last = await attempt(command, {}, false);
   let advised = false;
   // The one may show the other, and a refused command has done nothing yet: it is typed again.
-  for (const advice of isPowerCut ? [UNLOCK, REBUILD] : [])
+  for (const advice of mayBeHurt ? [UNLOCK, REBUILD] : [])
     if (last.exit === 5 && last.said.includes(advice)) {
       advised = true;
       shell(advice);
       last = await attempt(command, {}, false);
     }
-  if (isPowerCut && isLockedByTheDead()) {
+  if (mayBeHurt && isLockedByTheDead()) {
     advised = true;
     shell(UNLOCK);
   }
@@ -480,8 +480,9 @@ async function runCase(given: Case): Promise<CaseResult> {
   }
   fs.writeFileSync(FAULT, 'export UV_THREADPOOL_SIZE=1\n');
   fs.rmSync(FIRED, { force: true });
-  const isPowerCut = given.faults.some(({ everything }) => everything === true);
-  const { last, advised } = await heeding(given.then, isPowerCut);
+  // A disk that fails below rpm can leave its database as a power cut does.
+  const hurtsRpm = given.faults.some(({ everything, inRpm }) => everything === true || inRpm === true);
+  const { last, advised } = await heeding(given.then, hurtsRpm);
   fs.rmSync(FAULT, { force: true });
   const state = await lookAround();
   const differs = differencesToEnd(given.end, state);

@@ -78,7 +78,9 @@ async function survive(
     faults: [fault],
     compare: true,
   }));
+  let advised = 0;
   await stage.run(cases, options.deadline, (result, given) => {
+    if (result.advised === true) advised += 1;
     const mishap = all.find(({ id }) => id === given.id);
     if (mishap === undefined) return;
     tally.add(given.id, {
@@ -87,6 +89,7 @@ async function survive(
       digest: result.digest,
     });
   });
+  tally.countAdvised(advised);
   return tally.result();
 }
 

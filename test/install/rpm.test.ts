@@ -9,6 +9,7 @@ import {
   speaksOf,
   testTransaction,
 } from '../../src/install/rpm.js';
+import { isLockedOut } from '../../src/install/rpm-locks.js';
 import type { RpmAllowances, RpmPlan } from '../../src/install/rpm-plan.js';
 import { planRpms } from '../../src/install/rpm-plan.js';
 import { formatNevra } from '../../src/model/nevra.js';
@@ -174,6 +175,21 @@ describe('what rpm says', () => {
     const broken = rootedHost({ answer: () => ({ exitCode: 6, stderr: 'error: rpmdb: BDB0090\n' }) });
     await expect(requireSoundDatabase(broken, 3)).rejects.toMatchObject({
       details: ['error: rpmdb: BDB0090'],
+    });
+  });
+
+  it('about its lock is somebody else at work, or a disk that does not take its file', async () => {
+    const said = "error: can't create transaction lock on /var/lib/rpm/.rpm.lock";
+    expect(isLockedOut(`${said} (Resource temporarily unavailable)\n`)).toBe(true);
+    expect(isLockedOut(`${said} (No space left on device)\n`)).toBe(false);
+    // Seen in the fault campaign: it was waited for 10 minutes, for nobody.
+    const stderr = `${said} (No space left on device)\n`;
+    const full = rootedHost({ answer: () => ({ exitCode: 1, stderr }) });
+    full.put('/var/log/airbundle/x', '');
+    const run = { upgrade: false, onProgress: () => undefined, onWait: () => undefined, stop: () => false };
+    await expect(installPackages(full, ['/s/a.rpm'], run)).rejects.toMatchObject({
+      code: 'RPM_FAILED',
+      details: expect.arrayContaining([stderr.trim()]) as string[],
     });
   });
 
