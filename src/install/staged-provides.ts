@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
-import { lastLines, outcome } from '../host/process.js';
 import type { BundledRpm } from '../model/contents.js';
+import { rpmHeaders } from './rpm-headers.js';
 
 /** Which of the staged RPMs provides a capability: a name, "libfoo.so.1()(64bit)", or a path. */
 export type Provider = (capability: string) => BundledRpm | undefined;
@@ -21,18 +20,7 @@ export async function stagedProvides(
 ): Promise<Provider> {
   if (rpms.length === 0) return () => undefined;
   const files = rpms.map((rpm) => join(stage, rpm.path));
-  const result = await host.run(['rpm', '-qp', '--nosignature', '--queryformat', QUERY, ...files], {
-    timeoutMs: 10 * 60_000,
-  });
-  if (result.exitCode !== 0)
-    throw stepError({
-      code: 'RPM_UNREADABLE',
-      message: `rpm -qp ${outcome(result)}`,
-      where: stage,
-      details: lastLines(result),
-      hint: "The node's rpm cannot read what the bundle brought. Ask the packager for packages of this release of EL.",
-    });
-  return parseProvides(result.stdout, rpms);
+  return parseProvides(await rpmHeaders(host, QUERY, files), rpms);
 }
 
 /** Pure: the answer to the query, package by package. */

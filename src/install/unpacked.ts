@@ -1,10 +1,9 @@
 import { basename, dirname } from 'node:path';
 import { z } from 'zod';
-import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
-import { lastLines, outcome } from '../host/process.js';
 import { target } from '../model/layout.js';
 import { unowned } from './rpm.js';
+import { rpmHeaders } from './rpm-headers.js';
 
 /**
  * What rpm unpacks and its database does not know yet. rpm unpacks all of a package before it writes the package
@@ -59,21 +58,11 @@ export interface Unpacking {
  * @throws BundleError exit 6 when rpm cannot read them
  */
 export async function beginUnpacking(host: Host, rpms: readonly string[]): Promise<Unpacking> {
-  const asked = await host.run(['rpm', '-qp', '--nosignature', '--queryformat', FORMAT, ...rpms], {
-    timeoutMs: 10 * 60_000,
-  });
-  if (asked.exitCode !== 0)
-    throw stepError({
-      code: 'RPM_FAILED',
-      message: `rpm -qp ${outcome(asked)}`,
-      where: 'step rpms',
-      details: lastLines(asked),
-      hint: 'No package was installed by this step. Mend the cause and run the same command again.',
-    });
+  const files = parseFiles(await rpmHeaders(host, FORMAT, rpms));
   const { paths: before } = await readList(host);
   // What was new to a killed run is still new: nothing else than its rpm put it there.
   const known = new Map(before.map((one) => [one.path, one]));
-  for (const one of parseFiles(asked.stdout)) {
+  for (const one of files) {
     if (known.has(one.path)) continue;
     const isNew = (await host.lstat(one.path)) === undefined;
     known.set(one.path, { ...one, isNew });

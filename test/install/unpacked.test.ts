@@ -148,7 +148,7 @@ describe('what a killed rpm left', () => {
     });
     const broken = rootedHost({ answer: () => ({ exitCode: 1, stderr: 'error: open of x failed\n' }) });
     await expect(beginUnpacking(broken, ['/s/a.rpm'])).rejects.toMatchObject({
-      code: 'RPM_FAILED',
+      code: 'RPM_UNREADABLE',
       exit: 6,
       details: ['error: open of x failed'],
     });
