@@ -8,7 +8,7 @@ import type { Reporter, Step } from '../report.js';
 import { inStep } from '../report.js';
 import type { BuildJob } from './plan.js';
 import type { Built } from './build.js';
-import { buildComponent, buildFolders, endProcessesOf } from './build.js';
+import { buildComponent, buildFolders, endProcessesOf, removeBuildFolder } from './build.js';
 import { makeBuildRoot, removeBuildRoot } from './build-root.js';
 import { applyConfiguration } from './configuration.js';
 import { undoFailedRun, withUndone } from './failed-run.js';
@@ -225,7 +225,7 @@ async function cleanUp(host: Host, plan: Plan): Promise<void> {
     if (step.kind !== 'build') continue;
     for (const job of step.jobs) {
       await endProcessesOf(host, job.uid);
-      await host.remove(buildFolders(job.component.name).top);
+      await removeBuildFolder(host, buildFolders(job.component.name).top);
     }
     await removeBuildRoot(host);
   }

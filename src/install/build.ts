@@ -55,6 +55,17 @@ export function buildFolders(component: string): {
   };
 }
 
+/**
+ * Removes a component's folder, as far as there is one. It is closed first: a build may have opened what is its own to
+ * everybody, who could put names in there as fast as rm takes them out.
+ * @param top directly in a folder that only root may write
+ */
+export async function removeBuildFolder(host: Host, top: string): Promise<void> {
+  const facts = await host.lstat(top);
+  if (facts?.kind === 'directory') await host.makeDirectory(top, { mode: 0o700 });
+  await host.remove(top);
+}
+
 /** Where one component is built. */
 interface BuildPlace {
   /** Its folders as the node sees them. */
@@ -120,7 +131,7 @@ export async function buildComponent(
   const place = options.way === 'isolated' ? await inRoot(host, job) : onHost(job);
   const { folders } = place;
   const { home, temporary } = buildFolders(component.name);
-  await host.remove(folders.top);
+  await removeBuildFolder(host, folders.top);
   await host.remove(log);
   await host.makeDirectory(folders.top, { mode: 0o711 });
   for (const folder of [folders.source, folders.destdir, folders.home, folders.temporary])

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { removeBuildRoot } from './build-root.js';
-import { endProcessesOf } from './build.js';
+import { endProcessesOf, removeBuildFolder } from './build.js';
 import { BUILD_UIDS } from './plan.js';
 
 /**
@@ -15,7 +15,7 @@ export async function dropOldBuilds(host: Host): Promise<void> {
     const folder = join(target.build, name);
     if (folder === target.isolated) continue;
     for (const uid of await buildersOf(host, folder)) await endProcessesOf(host, uid);
-    await host.remove(folder);
+    await removeBuildFolder(host, folder);
   }
   await removeBuildRoot(host);
 }

@@ -11,7 +11,7 @@ import {
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { localHost } from '../../src/host/local.js';
-import { collect, endProcessesOf } from '../../src/install/build.js';
+import { collect, endProcessesOf, removeBuildFolder } from '../../src/install/build.js';
 import { confinement } from '../../src/install/confinement.js';
 import { temporaryFolder } from '../host/rooted.js';
 import { skipUnless } from '../support/skip.js';
@@ -70,6 +70,31 @@ describe("the build's own user, against what is taken from it", () => {
     }
     throw new Error('it was taken');
   };
+
+  it('opens its folders to somebody who fills them while they are removed', async () => {
+    const folder = path.join(top, 'build');
+    const open = path.join(folder, 'open');
+    const fill = `while :; do for n in 1 2 3 4 5 6 7 8 9; do : >${open}/$n; done; done`;
+    // bash: with dash, a file that cannot be made there ends the loop.
+    const racer = spawn('bash', ['-c', fill], {
+      uid: OTHER,
+      gid: OTHER,
+      stdio: 'ignore',
+    });
+    try {
+      for (let round = 0; round < ROUNDS; round += 1) {
+        mkdirSync(folder, { mode: 0o711 });
+        mkdirSync(open);
+        chmodSync(open, 0o777);
+        while (readdirSync(open).length < 9) await new Promise(setImmediate);
+        await removeBuildFolder(host, folder);
+        expect(existsSync(folder)).toBe(false);
+      }
+      expect(racer.exitCode).toBe(null);
+    } finally {
+      racer.kill('SIGKILL');
+    }
+  });
 
   it('leaves processes that exchange files, links and folders: they are gone before anything is read', async () => {
     const swap = [
