@@ -218,7 +218,8 @@ export function operator(lab: Lab, key: TestKey): Operator {
           'rm -rf /etc/airbundle /var/lib/airbundle /var/log/airbundle /usr/libexec/airbundle',
           'rm -rf /usr/sbin/airbundle /usr/sbin/bundle /usr/local/bin/hello /usr/local/share/hello /media/usb',
           'rm -f /usr/local/bin/hi /root/hold',
-          'for name in slow other; do rpm -e --noscripts "$name" >/dev/null 2>&1; done; rm -f /var/lib/slow.*',
+          // First what requires the other.
+          'for name in other slow; do rpm -e --noscripts "$name" >/dev/null 2>&1; done; rm -f /var/lib/slow.*',
         ].join('; '),
       );
     },
