@@ -2,23 +2,40 @@ import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /**
- * Tests that need root, Docker and the lab's images, on one node each, which waits most of the time: two files at
- * once. None of them compares speeds, and each node's containers and network are its own.
+ * Tests that need root, Docker and the lab's images, and wait most of the time, for rpm, systemd or a container: two
+ * files at once. None of them compares speeds, and each run's containers, networks and caches are its own.
  */
-const ONE_NODE = [
-  'hostile-node',
-  'install-interrupted',
-  'install-services',
-  'install-sh',
-  'isolated',
-  'other-software',
-  'plan',
-  'receipts',
-  'rollback',
-  'trust',
-].map((name) => `test/e2e/${name}.test.ts`);
+const WAITING = [
+  'test/bad-input/collecting.docker.test.ts',
+  'test/bad-input/node.node.test.ts',
+  'test/configure/programs.docker.test.ts',
+  'test/create/collector.docker.test.ts',
+  'test/create/rpms.docker.test.ts',
+  'test/install/rpm-stuck.node.test.ts',
+  ...[
+    'ansible',
+    'create-engines',
+    'create-kill',
+    'create-podman',
+    'deploy',
+    'deploy-six',
+    'hostile-node',
+    'install-interrupted',
+    'install-services',
+    'install-sh',
+    'isolated',
+    'other-software',
+    'package',
+    'plan',
+    'receipts',
+    'review',
+    'rollback',
+    'trust',
+    'walk',
+  ].map((name) => `test/e2e/${name}.test.ts`),
+];
 
-/** And those that look at more of the machine, or at a clock. */
+/** All that need those; the rest of them look at more of the machine, or at a clock. */
 const LAB = [
   'test/lab/**/*.test.ts',
   'test/e2e/**/*.test.ts',
@@ -45,8 +62,8 @@ export default defineConfig({
       },
       {
         test: {
-          name: 'one-node',
-          include: ONE_NODE,
+          name: 'waiting',
+          include: WAITING,
           maxWorkers: 2,
           testTimeout: 300_000,
           hookTimeout: 900_000,
@@ -57,7 +74,7 @@ export default defineConfig({
         test: {
           name: 'lab',
           include: LAB,
-          exclude: [...configDefaults.exclude, ...ONE_NODE],
+          exclude: [...configDefaults.exclude, ...WAITING],
           // Containers share the machine's cores, networks and systemd: one file at a time.
           fileParallelism: false,
           testTimeout: 300_000,
