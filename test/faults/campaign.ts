@@ -27,12 +27,14 @@ const ON_NODE: Readonly<Record<string, OnNode>> = {
   pairs: pairGroup,
 };
 
-/** Shares of a limited time; 1 where nothing is said. */
+/** Shares of a limited time, about as the long form's cases take it; 1 where nothing is said. */
 const WEIGHTS: Readonly<Record<string, number>> = {
   disks: 2,
+  'undo-kills': 2,
+  'kills-back': 4,
   'kills-next': 2,
   kills: 4,
-  pairs: 4,
+  pairs: 6,
   bits: 2,
   properties: 3,
 };
