@@ -436,9 +436,11 @@ const UNLOCK = 'rm -f /var/lib/rpm/__db.* && rpm --verifydb';
 const REBUILD =
   'cp -a /var/lib/rpm /root/rpmdb.damaged && rm -f /var/lib/rpm/__db.* && rpm --rebuilddb && rpm --verifydb';
 
-/** A Berkeley database refuses everybody until then; a start of the machine would have done it. */
-const isLockedByTheDead = (): boolean =>
-  spawnSync('rpm', ['-q', 'rpm'], { encoding: 'utf8' }).stderr.includes('DB_RUNRECOVERY');
+/** A Berkeley database refuses everybody until then, or lets them wait for good; a start of the machine would have done it. */
+function isLockedByTheDead(): boolean {
+  const asked = spawnSync('rpm', ['-q', 'rpm'], { encoding: 'utf8', timeout: 30_000, killSignal: 'SIGKILL' });
+  return asked.signal === 'SIGKILL' || asked.stderr.includes('DB_RUNRECOVERY');
+}
 
 /** The command; where rpm's database may be hurt, what its error says to type, then the command again. */
 async function heeding(
