@@ -436,6 +436,9 @@ const UNLOCK = 'rm -f /var/lib/rpm/__db.* && rpm --verifydb';
 const REBUILD =
   'cp -a /var/lib/rpm /root/rpmdb.damaged && rm -f /var/lib/rpm/__db.* && rpm --rebuilddb && rpm --verifydb';
 
+/** And when a question about its packages was not answered in time (RPMDB_UNREADABLE too). */
+const LOCKS = 'rm -f /var/lib/rpm/__db.*';
+
 /** A Berkeley database refuses everybody until then, or lets them wait for good; a start of the machine would have done it. */
 function isLockedByTheDead(): boolean {
   const asked = spawnSync('rpm', ['-q', 'rpm'], { encoding: 'utf8', timeout: 30_000, killSignal: 'SIGKILL' });
@@ -450,7 +453,7 @@ async function heeding(
   let last = await attempt(command, {}, false);
   let advised = false;
   // The one may show the other, and a refused command has done nothing yet: it is typed again.
-  for (const advice of mayBeHurt ? [UNLOCK, REBUILD] : [])
+  for (const advice of mayBeHurt ? [UNLOCK, REBUILD, LOCKS] : [])
     if (last.exit === 5 && last.said.includes(advice)) {
       advised = true;
       shell(advice);
