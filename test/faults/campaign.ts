@@ -58,10 +58,14 @@ export const GROUPS: readonly string[] = namesOf(ON_NODE, IN_PROCESS, ON_ITS_OWN
 /** A case of the others takes minutes. */
 export const SHORT_GROUPS: readonly string[] = namesOf(ON_NODE, IN_PROCESS);
 
+/** Of these a run can go on where another one of the same seed ended. */
+export const GOES_ON: readonly string[] = ['undo-kills', 'kills-back', 'kills-next', 'kills', 'pairs'];
+
 export interface Campaign {
   readonly long: boolean;
   readonly seed: number;
   readonly part?: Part;
+  readonly done?: ReadonlyMap<string, number>;
   readonly groups: readonly string[];
   readonly nodes: number;
   /** When to begin no further case, in milliseconds after the nodes are up. */
@@ -73,7 +77,7 @@ export interface Campaign {
 /** Cases that were typed, and nothing else. */
 export async function again(
   cases: readonly Broken[],
-  given: Omit<Campaign, 'long' | 'groups' | 'budgetMs' | 'part'>,
+  given: Omit<Campaign, 'long' | 'groups' | 'budgetMs' | 'part' | 'done'>,
 ): Promise<GroupResult[]> {
   const stage = await raise(given.nodes);
   try {
@@ -98,7 +102,7 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
       const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
       const left = end - performance.now();
       const deadline = performance.now() + (left * weightOf(name)) / waiting;
-      const ended = await run(name, { ...given, deadline });
+      const ended = await run(name, { ...given, deadline, done: given.done?.get(name) ?? 0 });
       if (ended === undefined) continue;
       const result = { ...ended, name };
       results.push(result);

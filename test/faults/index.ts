@@ -5,6 +5,7 @@
  *   -- --seed N         what is drawn at random; printed
  *   -- --minutes N      begins no further case after that time; each group gets its share
  *   -- --part 1/3       of the cases on a node every third; parts of one seed are the whole together
+ *   -- --done A=N,B=M   goes on behind the first N and M cases of these groups, which a run with the same seed did
  *   -- --nodes N        machines side by side (default 2)
  *   -- --case C         one case, as a failed one is named; more than once for more of them
  *   -- --json           one JSON object a group
@@ -12,8 +13,8 @@
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { parseBroken } from './broken.js';
-import { again, campaign, GROUPS, SHORT_GROUPS } from './campaign.js';
-import { parsePart } from './options.js';
+import { again, campaign, GOES_ON, GROUPS, SHORT_GROUPS } from './campaign.js';
+import { parseDone, parsePart } from './options.js';
 import type { Ended, GroupResult } from './tally.js';
 import { lastLine, renderTable } from './tally.js';
 
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     minutes: { type: 'string' },
     part: { type: 'string' },
+    done: { type: 'string' },
     nodes: { type: 'string', default: '2' },
   },
 });
@@ -69,6 +71,7 @@ const results =
         ...common,
         long: values.long,
         ...(values.part === undefined ? {} : { part: parsePart(values.part) }),
+        ...(values.done === undefined ? {} : { done: parseDone(values.done, GOES_ON) }),
         groups,
         budgetMs: values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000,
       });

@@ -82,7 +82,9 @@ async function broken(
   // In no order: where the time is over before the end, what was done is a fair sample.
   const below = randomFrom(options.seed + 3);
   const mixed = whole.map((one) => ({ one, at: below(2 ** 31) })).sort((a, b) => a.at - b.at);
-  const cases = partOf(mixed, options.part).map(({ one }) => one);
+  const cases = partOf(mixed, options.part)
+    .slice(options.done ?? 0)
+    .map(({ one }) => one);
   tally.planned = cases.length;
   let advised = 0;
   await stage.run(cases, options.deadline, (result) => {

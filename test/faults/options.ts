@@ -8,6 +8,8 @@ export interface Options {
   readonly deadline: number;
   /** Of the cases on a node, one in so many, from this one on: parts of one seed are the whole together. */
   readonly part?: Part;
+  /** So many of them, in the order that the seed draws, were run already. */
+  readonly done?: number;
   /** Told of each case as it ends. */
   readonly onCase?: (ended: Ended) => void;
 }
@@ -28,3 +30,18 @@ export function parsePart(text: string): Part {
 
 export const partOf = <T>(all: readonly T[], part: Part = { number: 1, of: 1 }): T[] =>
   all.filter((_, index) => index % part.of === part.number - 1);
+
+/**
+ * Of each group how many cases an earlier run of the same seed has done.
+ * @throws Error for other words than "kills=300,pairs=20", and for other groups
+ */
+export function parseDone(text: string, groups: readonly string[]): ReadonlyMap<string, number> {
+  return new Map(
+    text.split(',').map((word) => {
+      const [, group = '', many = ''] = /^([a-z-]+)=(\d+)$/.exec(word) ?? [];
+      if (!groups.includes(group))
+        throw new Error(`"${word}" is not GROUP=NUMBER; groups that go on: ${groups.join(', ')}`);
+      return [group, Number(many)];
+    }),
+  );
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { caseOf, parseBroken } from '../faults/broken.js';
 import { documentDifferences } from '../faults/documents.js';
-import { parsePart, partOf } from '../faults/options.js';
+import { parseDone, parsePart, partOf } from '../faults/options.js';
 import { scenesOf } from '../faults/scenes.js';
 import type { MadeBundle } from '../install/bundle.js';
 
@@ -43,6 +43,16 @@ describe('a case of the fault campaign', () => {
     const parts = ['1/3', '2/3', '3/3'].map((text) => partOf(all, parsePart(text)));
     expect(parts.flat().sort((one, other) => one - other)).toEqual(all);
     for (const text of ['0/3', '4/3', '3', 'a/b']) expect(() => parsePart(text)).toThrow('is no part');
+  });
+
+  it('is behind those that an earlier run did', () => {
+    const groups = ['kills', 'undo-kills'];
+    expect([...parseDone('kills=300,undo-kills=0', groups)]).toEqual([
+      ['kills', 300],
+      ['undo-kills', 0],
+    ]);
+    for (const text of ['kills', 'kills=-1', 'kills=1.5', 'real=3', ''])
+      expect(() => parseDone(text, groups)).toThrow('groups that go on: kills, undo-kills');
   });
 });
 
