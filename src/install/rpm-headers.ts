@@ -18,6 +18,6 @@ export async function rpmHeaders(host: Host, format: string, rpms: readonly stri
     message: `rpm -qp ${outcome(result)}`,
     where: dirname(rpms[0] ?? ''),
     details: lastLines(result),
-    hint: "The node's rpm cannot read what the bundle brought. Ask the packager for packages of this release of EL.",
+    hint: "Nothing was changed by this question. Where rpm names a fault of this node (a disk, its memory), mend it and run the same command again. Otherwise the node's rpm cannot read what the bundle brought: ask the packager for packages of this release of EL.",
   });
 }

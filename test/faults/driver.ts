@@ -439,7 +439,7 @@ const REBUILD =
 /** And when a question about its packages was not answered in time (RPMDB_UNREADABLE too). */
 const LOCKS = 'rm -f /var/lib/rpm/__db.*';
 
-/** A Berkeley database refuses everybody until then, or lets them wait for good; a start of the machine would have done it. */
+/** A Berkeley database refuses everybody until then, or lets them wait for good; a start of the machine mends it. */
 function isLockedByTheDead(): boolean {
   const asked = spawnSync('rpm', ['-q', 'rpm'], { encoding: 'utf8', timeout: 30_000, killSignal: 'SIGKILL' });
   return asked.signal === 'SIGKILL' || asked.stderr.includes('DB_RUNRECOVERY');
