@@ -2,7 +2,7 @@ import { archiveGroup, bitGroup, sizeGroup } from './damage.js';
 import type { Broken } from './broken.js';
 import { givenGroup, killGroup, momentGroup, pairGroup } from './kills.js';
 import { clockGroup, diskGroup, raceGroup, stepGroup } from './mishaps.js';
-import type { Options, Part } from './options.js';
+import type { Done, Options, Part } from './options.js';
 import { propertyGroup } from './properties.js';
 import { realGroup } from './real.js';
 import { sampledGroup } from './sampled.js';
@@ -65,7 +65,7 @@ export interface Campaign {
   readonly long: boolean;
   readonly seed: number;
   readonly part?: Part;
-  readonly done?: ReadonlyMap<string, number>;
+  readonly done?: ReadonlyMap<string, Done>;
   readonly groups: readonly string[];
   readonly nodes: number;
   /** When to begin no further case, in milliseconds after the nodes are up. */
@@ -102,7 +102,9 @@ export async function campaign(given: Campaign): Promise<GroupResult[]> {
       const waiting = names.slice(index).reduce((sum, one) => sum + weightOf(one), 0);
       const left = end - performance.now();
       const deadline = performance.now() + (left * weightOf(name)) / waiting;
-      const ended = await run(name, { ...given, deadline, done: given.done?.get(name) ?? 0 });
+      const { done: all, ...rest } = given;
+      const done = all?.get(name);
+      const ended = await run(name, { ...rest, deadline, ...(done === undefined ? {} : { done }) });
       if (ended === undefined) continue;
       const result = { ...ended, name };
       results.push(result);

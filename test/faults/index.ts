@@ -5,7 +5,7 @@
  *   -- --seed N         what is drawn at random; printed
  *   -- --minutes N      begins no further case after that time; each group gets its share
  *   -- --part 1/3       of the cases on a node every third; parts of one seed are the whole together
- *   -- --done A=N,B=M   goes on behind the first N and M cases of these groups, which a run with the same seed did
+ *   -- --done A=N/P     goes on behind the first N cases of that group, of P that were planned in a run with the same seed
  *   -- --nodes N        machines side by side (default 2)
  *   -- --case C         one case, as a failed one is named; more than once for more of them
  *   -- --json           one JSON object a group

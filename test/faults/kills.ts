@@ -1,7 +1,7 @@
 import type { Blow, Broken } from './broken.js';
 import { caseOf } from './broken.js';
 import type { Options } from './options.js';
-import { partOf } from './options.js';
+import { partOf, undone } from './options.js';
 import type { CaseResult } from './protocol.js';
 import type { SceneName } from './scenes.js';
 import type { Stage } from './stage.js';
@@ -82,9 +82,7 @@ async function broken(
   // In no order: where the time is over before the end, what was done is a fair sample.
   const below = randomFrom(options.seed + 3);
   const mixed = whole.map((one) => ({ one, at: below(2 ** 31) })).sort((a, b) => a.at - b.at);
-  const cases = partOf(mixed, options.part)
-    .slice(options.done ?? 0)
-    .map(({ one }) => one);
+  const cases = undone(partOf(mixed, options.part), options.done).map(({ one }) => one);
   tally.planned = cases.length;
   let advised = 0;
   await stage.run(cases, options.deadline, (result) => {

@@ -8,10 +8,17 @@ export interface Options {
   readonly deadline: number;
   /** Of the cases on a node, one in so many, from this one on: parts of one seed are the whole together. */
   readonly part?: Part;
-  /** So many of them, in the order that the seed draws, were run already. */
-  readonly done?: number;
+  /** Of them, in the order that the seed draws, those that were run already. */
+  readonly done?: Done;
   /** Told of each case as it ends. */
   readonly onCase?: (ended: Ended) => void;
+}
+
+/** What an earlier run of the same seed did of a group. */
+export interface Done {
+  readonly cases: number;
+  /** Planned then: with another number of calls the seed draws another order. */
+  readonly of: number;
 }
 
 export interface Part {
@@ -32,16 +39,27 @@ export const partOf = <T>(all: readonly T[], part: Part = { number: 1, of: 1 }):
   all.filter((_, index) => index % part.of === part.number - 1);
 
 /**
- * Of each group how many cases an earlier run of the same seed has done.
- * @throws Error for other words than "kills=300,pairs=20", and for other groups
+ * Of each group what an earlier run of the same seed has done.
+ * @throws Error for other words than "kills=300/558,pairs=20/650", and for other groups
  */
-export function parseDone(text: string, groups: readonly string[]): ReadonlyMap<string, number> {
+export function parseDone(text: string, groups: readonly string[]): ReadonlyMap<string, Done> {
   return new Map(
     text.split(',').map((word) => {
-      const [, group = '', many = ''] = /^([a-z-]+)=(\d+)$/.exec(word) ?? [];
+      const [, group = '', cases, of] = /^([a-z-]+)=(\d+)\/(\d+)$/.exec(word) ?? [];
       if (!groups.includes(group))
-        throw new Error(`"${word}" is not GROUP=NUMBER; groups that go on: ${groups.join(', ')}`);
-      return [group, Number(many)];
+        throw new Error(
+          `"${word}" is not GROUP=CASES/PLANNED, as that run printed them; groups that go on: ${groups.join(', ')}`,
+        );
+      return [group, { cases: Number(cases), of: Number(of) }];
     }),
   );
+}
+
+/** @throws Error where the run that did them was about other cases */
+export function undone<T>(all: readonly T[], { cases, of }: Done = { cases: 0, of: all.length }): T[] {
+  if (of !== all.length)
+    throw new Error(
+      `${String(of)} cases were planned in the run that is gone on with, and ${String(all.length)} are now: the seed draws another order, so that nothing says which of them were done`,
+    );
+  return all.slice(cases);
 }

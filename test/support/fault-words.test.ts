@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { caseOf, parseBroken } from '../faults/broken.js';
 import { documentDifferences } from '../faults/documents.js';
-import { parseDone, parsePart, partOf } from '../faults/options.js';
+import { parseDone, parsePart, partOf, undone } from '../faults/options.js';
 import { scenesOf } from '../faults/scenes.js';
 import type { MadeBundle } from '../install/bundle.js';
 
@@ -45,13 +45,15 @@ describe('a case of the fault campaign', () => {
     for (const text of ['0/3', '4/3', '3', 'a/b']) expect(() => parsePart(text)).toThrow('is no part');
   });
 
-  it('is behind those that an earlier run did', () => {
+  it('is behind those that an earlier run did of the same cases, and of no others', () => {
     const groups = ['kills', 'undo-kills'];
-    expect([...parseDone('kills=300,undo-kills=0', groups)]).toEqual([
-      ['kills', 300],
-      ['undo-kills', 0],
-    ]);
-    for (const text of ['kills', 'kills=-1', 'kills=1.5', 'real=3', ''])
+    const done = parseDone('kills=3/5,undo-kills=0/2', groups);
+    expect([...done.keys()]).toEqual(groups);
+    expect(undone(['a', 'b', 'c', 'd', 'e'], done.get('kills'))).toEqual(['d', 'e']);
+    expect(undone(['a', 'b'], done.get('undo-kills'))).toEqual(['a', 'b']);
+    expect(undone(['a', 'b'], undefined)).toEqual(['a', 'b']);
+    expect(() => undone(['a', 'b', 'c', 'd'], done.get('kills'))).toThrow('5 cases were planned');
+    for (const text of ['kills', 'kills=3', 'kills=-1/5', 'kills=1.5/5', 'real=3/30', ''])
       expect(() => parseDone(text, groups)).toThrow('groups that go on: kills, undo-kills');
   });
 });
