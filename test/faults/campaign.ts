@@ -36,6 +36,7 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   kills: 4,
   pairs: 6,
   bits: 2,
+  sampled: 4,
   properties: 3,
 };
 
