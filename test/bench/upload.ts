@@ -11,7 +11,8 @@ import { build } from 'esbuild';
 import type { SshLab } from '../fleet/lab-ssh.js';
 import { settingFor, sshLab } from '../fleet/lab-ssh.js';
 import { node16 } from '../lab/backend-image.js';
-import { run } from '../lab/docker.js';
+import { attempt, run } from '../lab/docker.js';
+import { nodePrograms } from '../lab/node-programs.js';
 import type { Contender, Figure, Group, Rival, Skipped } from './harness.js';
 import { plainFigure, race, ROUNDS, spread } from './harness.js';
 import { measureWork } from './measure.js';
@@ -19,6 +20,7 @@ import { MIB } from './payloads.js';
 import type { Measured, Once } from './upload-once.js';
 
 const STEM = 'bench-1.0.0-el7.x86_64';
+const RSYNC = '/opt/rsync';
 const CIPHER = 'aes128-gcm@openssh.com';
 
 export const upload: Group = {
@@ -88,14 +90,11 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
     });
     const scp = copying('scp', (place) => ['scp', '-q', '-F', config, '-c', CIPHER, file, place]);
     const rsync = copying('rsync', (place) => [
-      'rsync',
-      '-W',
-      '-e',
-      `ssh -F ${config} -c ${CIPHER}`,
-      file,
-      place,
+      ...['rsync', '-W', '-e', `ssh -F ${config} -c ${CIPHER}`],
+      ...['--rsync-path', `LD_LIBRARY_PATH=${RSYNC} ${RSYNC}/rsync`, file, place],
     ]);
-    const hasRsync = (await ssh.sh('lb1', 'command -v rsync')).exitCode === 0;
+    const hasRsync = (await attempt(['sh', '-c', 'command -v rsync'])).exitCode === 0;
+    if (hasRsync) await putRsync(ssh, names);
     yield* await race({
       ours: [ours],
       rivals: [{ ...scp, goal: 1 / 0.9 }, ...(hasRsync ? [rsync] : [])],
@@ -114,11 +113,20 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
         rounds,
       });
     }
-    if (!hasRsync) yield { name: `${ours.name} ÷ rsync`, skipped: "the lab's node has no rsync" };
+    if (!hasRsync)
+      yield { name: `${ours.name} ÷ rsync`, skipped: 'no rsync on this machine: apt-get install rsync' };
     yield plainFigure(`${ours.name}: its proof afterwards`, spread(proofsMs).median / 1000, 's');
   } finally {
     await ssh.down();
   }
+}
+
+/** The nodes have none; their release's own. */
+async function putRsync(ssh: SshLab, names: readonly string[]): Promise<void> {
+  const folder = path.join(ssh.home, path.basename(RSYNC));
+  const packages = ['rsync', 'libpopt0', 'liblz4-1', 'libxxhash0', 'libzstd1'];
+  await nodePrograms(packages, ['usr/bin/rsync', 'usr/lib/*/*.so.*'], folder);
+  for (const name of names) await ssh.lab.copyIn(name, folder, path.dirname(RSYNC));
 }
 
 /** DESIGN §10: what the cores of the machine that sends allow, and a fifth. */

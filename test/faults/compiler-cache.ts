@@ -1,8 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { run } from '../lab/docker.js';
-import { baseImage } from '../lab/images.js';
 import type { Lab } from '../lab/machines.js';
+import { nodePrograms } from '../lab/node-programs.js';
 
 /*
  * ccache in front of the nodes' gcc. A case of the demo's installation is two builds of the same source: with it, each
@@ -18,14 +17,7 @@ const SETTINGS = `cache_dir = ${HOME}/cache\numask = 000\nmax_size = 500M\n`;
 /** ccache for the nodes, out of the archive of their release. @returns a folder for `useCompilerCache` */
 export async function compilerCache(work: string): Promise<string> {
   const folder = path.join(work, 'ccache');
-  await mkdir(folder);
-  const fetch =
-    'cd /tmp && apt-get -q download ccache libhiredis0.14 && for one in *.deb; do dpkg-deb -x "$one" all; done && ' +
-    'mkdir -m 1777 /out/cache && cp all/usr/bin/ccache all/usr/lib/*/*.so.* /out/';
-  await run([
-    ...['docker', 'run', '--rm', '--network', 'host', '-v', `${folder}:/out`],
-    ...[await baseImage(), 'sh', '-ec', fetch],
-  ]);
+  await nodePrograms(['ccache', 'libhiredis0.14'], ['usr/bin/ccache', 'usr/lib/*/*.so.*'], folder);
   return folder;
 }
 
@@ -34,7 +26,7 @@ export async function useCompilerCache(lab: Lab, node: string, folder: string): 
   await lab.copyIn(node, folder, path.dirname(HOME));
   const wrapper = `#!/bin/sh\nLD_LIBRARY_PATH=${HOME} exec ${HOME}/ccache /usr/bin/gcc "$@"\n`;
   const lines = [
-    `chown -R root:root ${HOME} && chmod -R a+rwX ${HOME}`,
+    `mkdir -p ${HOME}/cache && chown -R root:root ${HOME} && chmod -R a+rwX ${HOME}`,
     `printf '%s' '${SETTINGS}' >/etc/ccache.conf`,
     `printf '%s' '${wrapper}' >${WRAPPER} && chmod 755 ${WRAPPER}`,
   ];
