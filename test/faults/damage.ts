@@ -30,7 +30,7 @@ import { LAB } from '../lab/paths.js';
 import { memoryHost } from './memory-host.js';
 import type { Options } from './options.js';
 import type { GroupResult } from './tally.js';
-import { randomFrom, Tally } from './tally.js';
+import { othersFirst, randomFrom, Tally } from './tally.js';
 
 /*
  * Bytes that are not those that were signed, and archives that the packer would not write, before the
@@ -121,6 +121,7 @@ async function tryAll(
 ): Promise<void> {
   for (const { id, name, bytes } of cases) {
     if (performance.now() > options.deadline) return;
+    await othersFirst();
     const problem = await notRefused(folder, new Map([...folder.files, [name, bytes]]));
     tally.add(id, { fired: !bytes.equals(folder.files.get(name) ?? Buffer.alloc(0)), problem });
   }
@@ -354,6 +355,7 @@ export async function archiveGroup(options: Options): Promise<GroupResult> {
     for (const [index, { id, tar }] of chosen.slice(0, tally.planned).entries()) {
       // A group without a case has shown nothing.
       if (index > 0 && performance.now() > options.deadline) break;
+      await othersFirst();
       const host = memoryHost(FOLDER, new Map([[name, tar]]));
       const problem = await withinTime(readPayload(host, `${FOLDER}/${name}`, {})).then(
         () => (tar.equals(good) ? undefined : 'it was accepted, and the packer does not write it'),

@@ -13,7 +13,7 @@ import { BLOCK_BYTES, parseUstarHeader, ustarHeader } from '../../src/model/usta
 import { planRequest, rpm, someConfiguration, someContents, someFacts } from '../install/facts.js';
 import type { Options } from './options.js';
 import type { GroupResult } from './tally.js';
-import { Tally } from './tally.js';
+import { othersFirst, Tally } from './tally.js';
 
 /*
  * Whatever they are given, the readers either read it or say why not: no crash, no hang. What they are
@@ -262,6 +262,7 @@ export async function propertyGroup(options: Options): Promise<GroupResult> {
       if (performance.now() > options.deadline) continue;
       const inputs = fc.sample(one.inputs, { seed: options.seed + round, numRuns: ROUND });
       for (const input of inputs) {
+        await othersFirst();
         const problem = await judge(one, input);
         if (problem !== undefined)
           tally.add(`${one.name}: ${JSON.stringify(input).slice(0, 300)}`, { fired: true, problem });

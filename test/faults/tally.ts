@@ -92,6 +92,16 @@ export class Tally {
   }
 }
 
+const TURN_MS = 20;
+let turnMs = 0;
+
+/** Where nothing is waited for, the groups on nodes would stand still until all cases were done. */
+export async function othersFirst(): Promise<void> {
+  if (performance.now() - turnMs < TURN_MS) return;
+  await new Promise((resolve) => setImmediate(resolve));
+  turnMs = performance.now();
+}
+
 /** Numbers that look random and are the same for the same seed. */
 export function randomFrom(seed: number): (below: number) => number {
   let round = 0;
