@@ -29,12 +29,15 @@ const ON_NODE: Readonly<Record<string, OnNode>> = {
 
 /** Shares of a limited time, about as the long form's cases take it; 1 where nothing is said. */
 const WEIGHTS: Readonly<Record<string, number>> = {
+  clock: 0.3,
+  racers: 0.7,
   disks: 2,
+  moments: 0.5,
   'undo-kills': 2,
-  'kills-back': 4,
-  'kills-next': 2,
-  kills: 4,
-  pairs: 6,
+  'kills-back': 5.3,
+  'kills-next': 2.3,
+  kills: 3,
+  pairs: 5,
   bits: 2,
   sampled: 4,
   properties: 3,
