@@ -31,6 +31,7 @@ const WAITING = [
     'review',
     'rollback',
     'trust',
+    'upgrade-interrupted',
     'walk',
   ].map((name) => `test/e2e/${name}.test.ts`),
 ];

@@ -3,6 +3,7 @@ import { lastLines, outcome } from '../host/process.js';
 import { target } from '../model/layout.js';
 import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
+import type { ReplacedPackage } from './package-changes.js';
 import { installedPackages, parsePackages, parseProblems } from './rpm.js';
 import { isLockedOut } from './rpm-locks.js';
 import { stuckAdvice, watchStillness } from './rpm-stuck.js';
@@ -136,17 +137,26 @@ export async function testDowngrade(
   return lines.filter((line) => !leaving.has(parseNeeded(line)?.by ?? ''));
 }
 
-/** Puts older packages back; their files were tested before. @returns what is wrong afterwards */
+/**
+ * Puts older packages back; their files were tested before. Where an rpm was killed between the two versions, the
+ * older one is in the database still: it is put in again, so that its files are its own.
+ * @returns what is wrong afterwards
+ */
 export async function downgradePackages(
   host: Host,
-  wanted: readonly string[],
+  wanted: readonly ReplacedPackage[],
   files: readonly string[],
 ): Promise<string[]> {
   if (files.length === 0) return [];
-  const said = await runRpm(host, ['-Uvh', '--oldpackage', '--nodeps', ...files], 'downgrade');
+  const words = ['-Uvh', '--oldpackage', '--replacepkgs', '--nodeps', ...files];
+  const said = await runRpm(host, words, 'downgrade');
   const there = new Set((await installedPackages(host)).map(formatNevra));
-  const lost = wanted.filter((nevra) => !there.has(nevra));
-  return lost.length === 0 ? [] : [`${lost.join(', ')} could not be put back: ${said}`];
+  const lost = wanted.filter(({ from }) => !there.has(from)).map(({ from }) => from);
+  const left = wanted.filter(({ to }) => there.has(to)).map(({ to }) => to);
+  return [
+    ...(lost.length === 0 ? [] : [`${lost.join(', ')} could not be put back: ${said}`]),
+    ...(left.length === 0 ? [] : [`${left.join(', ')} could not be taken out: ${said}`]),
+  ];
 }
 
 /** rpm with a log of its own, as for an installation; another rpm is waited for. @returns its last words */

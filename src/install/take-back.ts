@@ -150,11 +150,10 @@ function phasesOf(host: Host, request: TakeBackRequest, left: boolean, warnings:
       when: packages.downgrade.length > 0,
       work: async () => {
         const { downgrade } = packages;
-        const names = downgrade.map(({ from }) => from);
         warnings.push(
           ...(await downgradePackages(
             host,
-            names,
+            downgrade,
             downgrade.map(({ file }) => file),
           )),
         );

@@ -11,7 +11,7 @@ import type { KeptPackage } from './rpm-erase.js';
 import { requireFound } from './rpm-database.js';
 import { checkOldRpm, readOldRpms, rpmLabel, testDowngrade, testErase } from './rpm-erase.js';
 import type { PathUndo, Undo } from './undo-merge.js';
-import { leftByRpm } from './unpacked.js';
+import { leftByRpm, overwrittenFiles } from './unpacked.js';
 
 /** What is at a path now. */
 export type PathNow =
@@ -204,7 +204,10 @@ async function planPackages(host: Host, undo: Undo, folders: readonly string[]):
   const installed = await installedPackages(host);
   const byNevra = new Map(installed.map((nevra) => [formatNevra(nevra), nevra]));
   const added = undo.packages.added.flatMap((nevra) => byNevra.get(nevra) ?? []);
-  const replaced = undo.packages.replaced.filter(({ to }) => byNevra.has(to));
+  const replaced: ReplacedPackage[] = [];
+  for (const change of undo.packages.replaced)
+    if (byNevra.has(change.to) || (await isHalfReplaced(host, byNevra.get(change.from))))
+      replaced.push(change);
   const addedLabels = new Set(added.map(rpmLabel));
   const old = replaced.length === 0 ? [] : await readOldRpms(host, folders);
   const downgrade: PackagePlan['downgrade'][number][] = [];
@@ -213,7 +216,7 @@ async function planPackages(host: Host, undo: Undo, folders: readonly string[]):
     const rpm = old.find(({ nevra }) => nevra === from);
     const because =
       rpm === undefined
-        ? 'its old RPM is not at hand (--old-rpms FOLDER)'
+        ? `its old RPM is not at hand (--old-rpms FOLDER)${byNevra.has(from) ? '; an rpm was killed between the two, and there is something of both' : ''}`
         : ((await checkOldRpm(host, rpm)) ?? undefined);
     if (rpm !== undefined && because === undefined) downgrade.push({ from, to, file: rpm.file });
     else oneWay.push({ from, to, because: because ?? '' });
@@ -235,6 +238,11 @@ async function planPackages(host: Host, undo: Undo, folders: readonly string[]):
   );
   await requireFound(host, added.map(rpmLabel));
   return { ...(await testErase(host, added, leaving)), downgrade, oneWay };
+}
+
+/** An rpm was killed while it unpacked the version that was to follow: its files lie there, its name is in no database. */
+async function isHalfReplaced(host: Host, from: Nevra | undefined): Promise<boolean> {
+  return from !== undefined && (await overwrittenFiles(host, from)).length > 0;
 }
 
 export async function accountExists(host: Host, name: string): Promise<boolean> {

@@ -2,7 +2,9 @@ import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
+import type { Nevra } from '../model/nevra.js';
 import { unowned } from './rpm.js';
+import { rpmLabel } from './rpm-erase.js';
 import { rpmHeaders } from './rpm-headers.js';
 
 /**
@@ -112,6 +114,22 @@ export async function leftByRpm(host: Host): Promise<LeftByRpm> {
     else problems.push(`${one.path} stays: it is of no package, and not as the RPM has it`);
   folders.sort((a, b) => b.length - a.length);
   return { paths: [...paths, ...folders.map((path) => ({ path, isFolder: true }))], problems };
+}
+
+/**
+ * Files of an installed package in whose place a killed rpm has put those of the version that was to follow it,
+ * which its database does not know yet.
+ */
+export async function overwrittenFiles(host: Host, owner: Nevra): Promise<string[]> {
+  const listed = (await readList(host)).paths.filter(({ isNew, content }) => !isNew && content !== null);
+  if (listed.length === 0) return [];
+  const { stdout } = await host.run(['rpm', '-q', '--queryformat', FORMAT, rpmLabel(owner)]);
+  const own = new Map(parseFiles(stdout).map((one) => [one.path, one.content]));
+  const found: string[] = [];
+  for (const one of listed)
+    if (own.has(one.path) && own.get(one.path) !== one.content && (await isAsUnpacked(host, one)))
+      found.push(one.path);
+  return found;
 }
 
 /**

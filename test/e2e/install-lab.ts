@@ -35,6 +35,7 @@ export interface RpmSpec {
   readonly pre?: string;
   readonly post?: string;
   readonly preun?: string;
+  readonly postun?: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly requires?: string;
   /** A file of so many MiB of zeros: rpm is a while at it. */
@@ -159,6 +160,7 @@ function buildRpm(folder: string, given: RpmSpec): { file: string; nevra: Nevra 
       ...(given.pre === undefined ? [] : ['%pre -p /bin/sh', given.pre]),
       ...(given.post === undefined ? [] : ['%post -p /bin/sh', given.post]),
       ...(given.preun === undefined ? [] : ['%preun -p /bin/sh', given.preun]),
+      ...(given.postun === undefined ? [] : ['%postun -p /bin/sh', given.postun]),
       '',
     ].join('\n'),
   );

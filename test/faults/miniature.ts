@@ -20,6 +20,8 @@ export const ANSWER = { old: 'mini 1.0.0 every 7', new: 'mini 1.1.0 every 7' } a
 export interface Miniature {
   readonly old: MadeBundle;
   readonly new: MadeBundle;
+  /** Of the package that the new one replaces. */
+  readonly oldRpm: string;
 }
 
 const text = (name: string): string => readFileSync(new URL(`./mini/${name}`, import.meta.url), 'utf8');
@@ -61,15 +63,18 @@ const scriptlet = (name: string, when: string): string =>
   `mkdir -p /var/lib/mini; echo done >/var/lib/mini/${name}.${when}`;
 
 export async function miniature(pack: Packer, installer?: string): Promise<Miniature> {
-  const rpm = (name: string, requires?: string): ReturnType<Packer['rpm']> =>
+  const rpm = (name: string, version: string, requires?: string): ReturnType<Packer['rpm']> =>
     pack.rpm({
       name,
+      version,
+      files: { [`/usr/share/${name}`]: `${name} ${version}` },
       pre: scriptlet(name, 'pre'),
       post: scriptlet(name, 'post'),
       ...(requires === undefined ? {} : { requires }),
     });
-  const library = rpm('mini-lib');
-  const extra = rpm('mini-extra', 'mini-lib');
+  const library = rpm('mini-lib', '1.0');
+  const nextLibrary = rpm('mini-lib', '2.0');
+  const extra = rpm('mini-extra', '1.0', 'mini-lib');
   const bundle = (version: string, sequence: number, rpms: (typeof library)[]): Promise<MadeBundle> =>
     pack.pack({
       name: 'mini',
@@ -94,5 +99,9 @@ export async function miniature(pack: Packer, installer?: string): Promise<Minia
       runtime: new URL('./mini/runtime.sh', import.meta.url).pathname,
       ...(installer === undefined ? {} : { installer }),
     });
-  return { old: await bundle('1.0.0', 1, [library]), new: await bundle('1.1.0', 2, [library, extra]) };
+  return {
+    old: await bundle('1.0.0', 1, [library]),
+    new: await bundle('1.1.0', 2, [nextLibrary, extra]),
+    oldRpm: library.file,
+  };
 }

@@ -1,6 +1,9 @@
 import { DESK } from '../e2e/install-lab.js';
 import type { Miniature } from './miniature.js';
 
+/** A folder with the RPM that the new bundle replaces. */
+export const OLD_RPMS = '/opt/faults/old-rpms';
+
 /** A command that is broken off, and what has to come of it. */
 export interface Scene {
   /** The state from which it starts. */
@@ -15,7 +18,7 @@ export interface Scene {
 const NAMES = [
   /** The first installation, of the new bundle, on a node that has something else in the place of one file. */
   'fresh',
-  /** From the old bundle, which is running, to the new one. */
+  /** From the old bundle, which is running, to the new one, which replaces one of its packages and adds another. */
   'old',
   /** The same two, taken back instead of typed again. */
   'fresh-back',
@@ -31,15 +34,18 @@ export type Scenes = Readonly<Record<SceneName, Scene>>;
 export const isScene = (name: string | undefined): name is SceneName => NAMES.some((known) => known === name);
 
 /** @param key its fingerprint */
-export function scenesOf({ old, new: next }: Miniature, key: string): Scenes & { readonly first: Scene } {
+export function scenesOf(
+  { old, new: next }: Pick<Miniature, 'old' | 'new'>,
+  key: string,
+): Scenes & { readonly first: Scene } {
   const site = `--site ${DESK}/site.yaml --node lb1 -y`;
   const trust = `--key ${DESK}/key.pem --fingerprint ${key}`;
   const at = (stem: string, words: string): string => `cd /media/usb/${stem} && sh install.sh ${words}`;
   const first = { state: 'fresh', command: at(old.stem, `${trust} ${site}`), end: 'old' };
   const fresh = { state: 'fresh', command: at(next.stem, `${trust} ${site}`), end: 'fresh-end' };
-  const upgrade = { state: 'old', command: at(next.stem, site), end: 'old-end' };
+  const upgrade = { state: 'old', command: at(next.stem, `${site} --allow-upgrade`), end: 'old-end' };
   // By its digest: without it, a rollback that is typed again once it is done takes back one run more.
-  const toOld = `airbundle rollback --to $(sha256sum </media/usb/${old.stem}/${old.stem}.sha256 | cut -c 1-64) -y`;
+  const toOld = `airbundle rollback --to $(sha256sum </media/usb/${old.stem}/${old.stem}.sha256 | cut -c 1-64) --old-rpms ${OLD_RPMS} -y`;
   return {
     first,
     fresh,

@@ -12,7 +12,7 @@ import type { Miniature } from './miniature.js';
 import { ANSWER, miniature, SITE } from './miniature.js';
 import type { Case, CaseResult } from './protocol.js';
 import type { SceneName, Scenes } from './scenes.js';
-import { scenesOf } from './scenes.js';
+import { OLD_RPMS, scenesOf } from './scenes.js';
 
 const HOME = '/opt/faults';
 /** A batch is one `docker exec`: small, so that nodes share the work and a time limit is kept. */
@@ -205,11 +205,13 @@ async function furnish(stage: Stage, node: string, tools: Tools): Promise<void> 
   await lab.copyIn(node, tools.shim, `${HOME}/shim.so`);
   for (const name of ['race.js', 'compiled.js'])
     await lab.copyIn(node, new URL(`./mini/${name}`, import.meta.url).pathname, `${HOME}/${name}`);
+  await sh(node, `mkdir -m 700 ${OLD_RPMS}`);
+  await lab.copyIn(node, bundles.oldRpm, OLD_RPMS);
   await folder(bundles.old);
   await folder(bundles.new);
   await sh(
     node,
-    `chmod 755 ${HOME}/*; chown root:root ${HOME}/*; cat >${DESK}/key.pem <<'EOT'\n${pack.key.pem}EOT`,
+    `chmod 755 ${HOME}/*; chown -R root:root ${HOME}/*; cat >${DESK}/key.pem <<'EOT'\n${pack.key.pem}EOT`,
   );
   await sh(node, `cat >${DESK}/site.yaml <<'EOT'\n${SITE}EOT`);
   // Each daemon-reload starts a dozen of them, and none has anything to do here.
