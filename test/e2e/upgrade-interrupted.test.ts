@@ -53,7 +53,7 @@ describe('an upgrade of packages in which everything is killed', () => {
         files: { '/usr/share/shared': `shared ${version}`, [`/usr/share/shared-${version}`]: version },
         ...(version === '1.0'
           ? { preun: held('preun'), postun: held('postun') }
-          : { pre: held('pre'), post: held('post') }),
+          : { pre: held('pre'), post: held('post'), preun: held('down') }),
       });
     const last = (version: string): ReturnType<Packer['rpm']> =>
       pack.rpm({
@@ -96,12 +96,17 @@ describe('an upgrade of packages in which everything is killed', () => {
       )
     ).stdout;
 
-  /** Ends when everything of the run is dead. */
-  const killedAt = async (scriptlet: string): Promise<void> => {
-    const folder = await op.carry(bundle);
+  const typed = (words: string): string =>
+    `cd /media/usb/${bundle.stem} && sh install.sh ${words} --key ${DESK}/key.pem --fingerprint ${pack.key.fingerprint} -y`;
+  const INSTALL = '--allow-upgrade';
+  const BACK = `rollback --old-rpms ${OLD_RPMS}`;
+
+  /** Ends when everything of the command is dead. */
+  const killedAt = async (scriptlet: string, words = INSTALL): Promise<void> => {
+    await op.carry(bundle);
     await op.sh(`: >${HOLD}-${scriptlet}`);
-    const running: Promise<Outcome> = op.sh(
-      `setsid -w sh -c 'echo $$ >/run/group; cd ${folder} && exec sh install.sh --key ${DESK}/key.pem --fingerprint ${pack.key.fingerprint} --allow-upgrade -y'`,
+    const running = op.sh(
+      `echo '${typed(words)}' >/run/typed; setsid -w sh -c 'echo $$ >/run/group; . /run/typed'`,
     );
     let begun = false;
     for (let round = 0; round < 200 && !begun; round += 1) {
@@ -114,25 +119,25 @@ describe('an upgrade of packages in which everything is killed', () => {
     await op.sh(`rm -f ${HOLD}-*`);
   };
   /** A Berkeley database in which an rpm died is refused, with what to type before the same command. */
-  const heeding = async (typed: () => Promise<Outcome>): Promise<Outcome> => {
-    const first = await typed();
+  const heeding = async (words: string): Promise<Outcome> => {
+    const first = await op.sh(typed(words));
     const advice = /^ *(cp -a \/var\/lib\/rpm .*)$/m.exec(first.stderr)?.[1];
     if (first.exitCode !== 5 || advice === undefined) return first;
     expect((await op.sh(`rm -rf /root/rpmdb.damaged; ${advice}`)).exitCode).toBe(0);
-    return typed();
+    return op.sh(typed(words));
   };
   const versions = async (name: string): Promise<string> =>
     (await op.sh(`rpm -q --qf '%{VERSION} ' ${name}`)).stdout.trim();
 
   /** SIGKILL, once half of the second write to the last package's large file is done. */
   const killedWhileUnpacking = async (): Promise<void> => {
-    const folder = await op.carry(bundle);
+    await op.carry(bundle);
     const fault = `FAULT_PREFIX=${LARGE} FAULT_AT=3 FAULT_KIND=torn LD_PRELOAD=/opt/shim.so`;
     const wrapper = `#!/bin/sh\ncase "$*" in *--force*) export ${fault} ;; esac\nexec ${REAL} "$@"\n`;
     await op.sh(
       `mkdir -p /opt/real && mv ${RPM} ${REAL} && printf '%s' '${wrapper}' >${RPM} && chmod 755 ${RPM}`,
     );
-    const done = await op.first(folder, '--allow-upgrade -y');
+    const done = await op.sh(typed(INSTALL));
     await op.sh(`mv ${REAL} ${RPM}; rmdir /opt/real`);
     expect([done.exitCode, done.stderr]).toEqual([6, expect.stringContaining('rpm was ended by SIGKILL')]);
     // A database that it was in is another matter (RPMDB_UNREADABLE).
@@ -151,30 +156,23 @@ describe('an upgrade of packages in which everything is killed', () => {
       'all is well',
     );
   };
-  const back = (extra = `--old-rpms ${OLD_RPMS}`): Promise<Outcome> =>
-    heeding(() =>
-      op.sh(
-        `cd /media/usb/${bundle.stem} && sh install.sh rollback --key ${DESK}/key.pem --fingerprint ${pack.key.fingerprint} -y ${extra}`,
-      ),
-    );
-
   it('while a new version is unpacked: the same command ends as if nothing had been', async () => {
     await killedWhileUnpacking();
-    const again = await op.first(`/media/usb/${bundle.stem}`, '--allow-upgrade -y');
+    const again = await heeding(INSTALL);
     expect([again.exitCode, again.stderr]).toEqual([0, expect.anything()]);
     await isUpgraded();
   });
 
   it('while a new version is unpacked: a rollback gives the old packages back', async () => {
     await killedWhileUnpacking();
-    const done = await back();
+    const done = await heeding(BACK);
     expect([done.exitCode, done.stderr]).toEqual([0, expect.not.stringContaining('warning: ')]);
     expect(await state()).toBe(clean);
   });
 
   it('while a new version is unpacked: a rollback without the old RPM says of which package there is something of both', async () => {
     await killedWhileUnpacking();
-    const done = await back('');
+    const done = await heeding('rollback');
     expect([done.exitCode, done.stderr]).toEqual([
       0,
       expect.stringContaining(
@@ -187,16 +185,27 @@ describe('an upgrade of packages in which everything is killed', () => {
     await killedAt(scriptlet);
     const name = scriptlet.startsWith('last') ? 'last' : 'shared';
     expect((await versions(name)).split(' ').length).toBe(both ? 2 : 1);
-    const typed = (): Promise<Outcome> => op.first(`/media/usb/${bundle.stem}`, '--allow-upgrade -y');
-    const again = await heeding(typed);
+    const again = await heeding(INSTALL);
     expect([again.exitCode, again.stderr]).toEqual([0, expect.anything()]);
     await isUpgraded();
   });
 
   it.each(PLACES)('$place: a rollback gives the old packages back', async ({ scriptlet }) => {
     await killedAt(scriptlet);
-    const done = await back();
+    const done = await heeding(BACK);
     expect([done.exitCode, done.stderr]).toEqual([0, expect.not.stringContaining('warning: ')]);
+    expect(await state()).toBe(clean);
+  });
+
+  it('and so goes a rollback that was killed between the two versions', async () => {
+    await op.carry(bundle);
+    const done = await op.sh(typed(INSTALL));
+    expect([done.exitCode, done.stderr]).toEqual([0, expect.anything()]);
+    await isUpgraded();
+    await killedAt('down', BACK);
+    expect((await versions('shared')).split(' ').length).toBe(2);
+    const again = await heeding(BACK);
+    expect([again.exitCode, again.stderr]).toEqual([0, expect.not.stringContaining('warning: ')]);
     expect(await state()).toBe(clean);
   });
 });
