@@ -37,6 +37,8 @@ const SUBJECT = fs.existsSync(`${HOME}/subject.json`)
 const NOT_LOOKED_AT = SUBJECT.differing.map((pattern) => new RegExp(pattern));
 const ROOTS = ['/etc', '/usr', '/opt', '/var/lib/airbundle', ...SUBJECT.folders];
 const COMMAND_MS = 5 * 60_000;
+/** Until a service that was started for a case answers; on a busy machine it took more than 5 s. */
+const ANSWER_MS = 60_000;
 const RPM = '/usr/bin/rpm';
 /** Of the same name, by which rpm finds its own options (--verifydb). */
 const REAL_RPM = `${HOME}/real/rpm`;
@@ -323,7 +325,8 @@ async function reset(name: string): Promise<void> {
   spawnSync('systemctl', ['reset-failed', ...SUBJECT.units]);
   if ((readState(name, 'state').get('answer') ?? '-') !== '-') {
     spawnSync('systemctl', ['start', ...SUBJECT.units]);
-    for (let round = 0; round < 100 && (await ask()) === '-'; round += 1) await pause(50);
+    const endMs = Date.now() + ANSWER_MS;
+    while ((await ask()) === '-' && Date.now() < endMs) await pause(50);
   }
   const left = differences(readState(name, 'state'), await lookAround());
   if (left.length > 0)
