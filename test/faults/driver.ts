@@ -433,14 +433,21 @@ async function attempt(command: string, fault: Fault, watched: boolean): Promise
   };
 }
 
-/** What an operator is told to type when rpm was killed inside its database (RPMDB_UNREADABLE). */
-const UNLOCK = 'rm -f /var/lib/rpm/__db.* && rpm --verifydb';
-/** And when it was killed while it wrote there (RPMDB_DAMAGED). */
-const REBUILD =
-  'cp -a /var/lib/rpm /root/rpmdb.damaged && rm -f /var/lib/rpm/__db.* && rpm --rebuilddb && rpm --verifydb';
-
-/** And when a question about its packages was not answered in time (RPMDB_UNREADABLE too). */
-const LOCKS = 'rm -f /var/lib/rpm/__db.*';
+const UNLOCKED = 'rm -f /var/lib/rpm/__db.*';
+const COPIED = 'cp -a /var/lib/rpm /root/rpmdb.damaged';
+const REBUILT = `${COPIED} && ${UNLOCKED} && rpm --rebuilddb && rpm --verifydb`;
+/** What an error tells an operator to type once an rpm was killed or met a failing disk, and what is typed then. */
+const ADVICE = {
+  /** Killed inside its database (RPMDB_UNREADABLE): with what the error says for the case that this complains. */
+  unlock: {
+    told: `${UNLOCKED} && rpm --verifydb`,
+    typed: `{ ${UNLOCKED} && rpm --verifydb; } || { ${COPIED} && rpm --rebuilddb; }`,
+  },
+  /** Killed while it wrote there (RPMDB_DAMAGED). */
+  rebuild: { told: REBUILT, typed: REBUILT },
+  /** A question about its packages was not answered in time (RPMDB_UNREADABLE too). */
+  locks: { told: UNLOCKED, typed: UNLOCKED },
+} as const;
 
 /** A Berkeley database refuses everybody until then, or lets them wait for good; a start of the machine mends it. */
 function isLockedByTheDead(): boolean {
@@ -456,15 +463,15 @@ async function heeding(
   let last = await attempt(command, {}, false);
   let advised = false;
   // The one may show the other, and a refused command has done nothing yet: it is typed again.
-  for (const advice of mayBeHurt ? [UNLOCK, REBUILD, LOCKS] : [])
-    if (last.exit === 5 && last.said.includes(advice)) {
+  for (const { told, typed } of mayBeHurt ? [ADVICE.unlock, ADVICE.rebuild, ADVICE.locks] : [])
+    if (last.exit === 5 && last.said.includes(told)) {
       advised = true;
-      shell(advice);
+      shell(typed);
       last = await attempt(command, {}, false);
     }
   if (mayBeHurt && isLockedByTheDead()) {
     advised = true;
-    shell(UNLOCK);
+    shell(ADVICE.unlock.typed);
   }
   return { last, advised };
 }

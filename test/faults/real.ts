@@ -55,6 +55,8 @@ interface Tools {
 async function freshNode(lab: Lab, packed: PackedBundle, tools: Tools, isFirst: boolean): Promise<void> {
   if (!isFirst) await lab.renew(NODE);
   await carry(lab, NODE, packed);
+  // rpm --rebuilddb puts another folder in the place of this one, which overlayfs refuses for one of the image.
+  await lab.exec(NODE, ['sh', '-c', 'cd /var/lib && cp -a rpm rpm.copy && rm -r rpm && mv rpm.copy rpm']);
   await lab.exec(NODE, ['mkdir', '-p', HOME]);
   await lab.copyIn(NODE, tools.node, `${HOME}/node`);
   await lab.copyIn(NODE, tools.driver, `${HOME}/driver.cjs`);
@@ -189,12 +191,26 @@ export async function realGroup(options: Options): Promise<GroupResult> {
   }
 }
 
-async function killed(
+interface Killed {
+  readonly fired: boolean;
+  readonly problem: string | undefined;
+  readonly digest?: string;
+  readonly advised?: boolean;
+}
+
+/** What the campaign itself could not do is a case that failed, and not its end. */
+const killed = (lab: Lab, command: string, kill: Kill, wanted: Look): Promise<Killed> =>
+  attemptKill(lab, command, kill, wanted).catch((error: unknown) => ({
+    fired: true,
+    problem: `the case could not be judged: ${String(error)}`,
+  }));
+
+async function attemptKill(
   lab: Lab,
   command: string,
   { line, afterMs, power }: Kill,
   wanted: Look,
-): Promise<{ fired: boolean; problem: string | undefined; digest?: string; advised?: boolean }> {
+): Promise<Killed> {
   const first = await strike(lab, command, {
     killAfterMs: afterMs,
     everything: power,
