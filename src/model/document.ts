@@ -1,12 +1,31 @@
-import { isMap, isPair, isScalar, isSeq, LineCounter, parseDocument as parseYaml } from 'yaml';
-import type { Document, Node } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  Parser,
+  parseDocument as parseYaml,
+  visit,
+} from 'yaml';
+import type { CST, Document, Node } from 'yaml';
 import type { z } from 'zod';
 import { invalidError } from '../errors.js';
 import { nearest } from './nearest.js';
 import { knownKeys } from './strict.js';
 
 /** Hostile or mistaken inputs: a manifest or site larger than this is not read. */
-export const MAX_DOCUMENT_BYTES = 1024 * 1024;
+export const MAX_DOCUMENT_BYTES = 256 * 1024;
+
+/** The deepest that we write is 8. What composes the values recurses, and a full stack can end the process. */
+export const MAX_DOCUMENT_DEPTH = 64;
+
+/** Entries of lists and maps; the longest that we write has some hundred. Composing takes their square in time. */
+export const MAX_DOCUMENT_PARTS = 20_000;
+
+/** Of a file in which everything is wrong, more would push the first off the screen. */
+const SHOWN_PROBLEMS = 20;
 
 interface Problem {
   readonly message: string;
@@ -26,6 +45,8 @@ interface Problem {
 export function readDocument<T>(bytes: Uint8Array, file: string, schema: z.ZodType<T>, code: string): T {
   const text = decodeUtf8(bytes, file, code);
   const lines = new LineCounter();
+  const much = tooMuch(text);
+  if (much !== undefined) throw textError([much], text, file, code);
   const document = parseYaml(text, {
     lineCounter: lines,
     prettyErrors: false,
@@ -38,6 +59,7 @@ export function readDocument<T>(bytes: Uint8Array, file: string, schema: z.ZodTy
     message: firstLine(error.message),
     offset: error.pos[0],
   }));
+  syntax.push(...keysOfMore(document));
   if (syntax.length > 0) throw documentError(syntax, text, lines, file, code);
   if (document.contents === null) {
     throw invalidError({
@@ -51,6 +73,46 @@ export function readDocument<T>(bytes: Uint8Array, file: string, schema: z.ZodTy
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.flatMap((issue) => locate(document, issue));
   throw documentError(problems, text, lines, file, code);
+}
+
+/** What is too deep or too much to compose. The parser of tokens does not recurse, and its time is the length. */
+function tooMuch(text: string): Problem | undefined {
+  const open: { token: CST.Token; depth: number }[] = [];
+  for (const token of new Parser().parse(text))
+    if (token.type === 'document' && token.value !== undefined) open.push({ token: token.value, depth: 1 });
+  let parts = 0;
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { token, depth } = next;
+    if (depth > MAX_DOCUMENT_DEPTH)
+      return {
+        message: `lists and maps lie more than ${String(MAX_DOCUMENT_DEPTH)} deep in each other`,
+        offset: token.offset,
+      };
+    if (!('items' in token)) continue;
+    parts += token.items.length;
+    if (parts > MAX_DOCUMENT_PARTS)
+      return { message: `more than ${String(MAX_DOCUMENT_PARTS)} keys and values`, offset: token.offset };
+    for (const { key, value } of token.items)
+      for (const inner of [key, value])
+        if (inner !== undefined && inner !== null) open.push({ token: inner, depth: depth + 1 });
+  }
+  return undefined;
+}
+
+/** {{name}} without quotes is a map whose key is a map: the parser would make text of it, and warn on stderr. */
+function keysOfMore(document: Document): Problem[] {
+  const found: Problem[] = [];
+  visit(document, {
+    Pair(_, { key }) {
+      if (!isMap(key) && !isSeq(key) && !isAlias(key)) return undefined;
+      found.push({
+        message: 'a key must be text: put what begins with {, [ or * in quotes',
+        offset: startOf(key) ?? -1,
+      });
+      return visit.SKIP;
+    },
+  });
+  return found;
 }
 
 function decodeUtf8(bytes: Uint8Array, file: string, code: string): string {
@@ -202,7 +264,7 @@ function documentError(
     .map((problem) => ({ ...problem, ...lines.linePos(Math.max(problem.offset, 0)) }))
     .sort((a, b) => a.line - b.line || a.col - b.col);
   const source = text.split('\n');
-  const details = places.flatMap((place) => {
+  const details = places.slice(0, SHOWN_PROBLEMS).flatMap((place) => {
     const line = source[place.line - 1] ?? '';
     const gutter = `${String(place.line)} | `;
     return [
@@ -210,6 +272,7 @@ function documentError(
       ...excerpt(line, gutter, place.col),
     ];
   });
+  if (places.length > SHOWN_PROBLEMS) details.push(`and ${String(places.length - SHOWN_PROBLEMS)} more`);
   const first = places[0];
   return invalidError({
     code,

@@ -95,6 +95,11 @@ const STRANGE = [
   '~',
 ];
 
+/** What opens a list or a map, over and over: a reader that recurses runs out of its stack. */
+const DEEP = fc
+  .record({ open: fc.constantFrom('[', '{', '{a: ', '- ', '? ', '["a",', '{"a":'), times: fc.nat(5000) })
+  .map(({ open, times }) => open.repeat(times));
+
 /** A text that is almost the good one. */
 const almost = (good: string): fc.Arbitrary<string> =>
   fc.oneof(
@@ -106,7 +111,12 @@ const almost = (good: string): fc.Arbitrary<string> =>
           fc.record({
             at: fc.nat(good.length),
             drop: fc.oneof(fc.constant(0), fc.nat(3), fc.nat(200)),
-            put: fc.oneof(fc.constantFrom(...STRANGE), fc.string({ maxLength: 5 }), fc.constant('')),
+            put: fc.oneof(
+              { weight: 30, arbitrary: fc.constantFrom(...STRANGE) },
+              { weight: 30, arbitrary: fc.string({ maxLength: 5 }) },
+              { weight: 30, arbitrary: fc.constant('') },
+              { weight: 1, arbitrary: DEEP },
+            ),
           }),
           { minLength: 1, maxLength: 3 },
         )

@@ -1,7 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { BundleError } from '../../src/errors.js';
-import { MAX_DOCUMENT_BYTES, readDocument } from '../../src/model/document.js';
+import { MAX_DOCUMENT_BYTES, MAX_DOCUMENT_PARTS, readDocument } from '../../src/model/document.js';
 import { strict } from '../../src/model/strict.js';
 
 const Schema = strict({ name: z.string(), sequence: z.int(), list: z.array(z.string()).optional() });
@@ -83,5 +83,57 @@ describe('a YAML document', () => {
     const startMs = performance.now();
     expect(failure(`${lines.join('\n')}\n`).exit).toBe(3);
     expect(performance.now() - startMs).toBeLessThan(2000);
+  });
+
+  // The parser would make text of these keys, and print a warning of its own on stderr.
+  it.each([
+    ['a value in braces', 'name: {{ name }}\nsequence: 1\n', 'site.yaml:1:8'],
+    ['a key in braces', 'sequence: 1\n{{ name }}: a\n', 'site.yaml:2:1'],
+    ['a list as a key', 'sequence: 1\n? [name]\n: a\n', 'site.yaml:2:3'],
+    ['an alias as a key', 'list: &a [b]\n*a : 1\n', 'site.yaml:2:1'],
+  ])('with %s is told to use quotes, and nothing else is printed', (_, text, where) => {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    try {
+      const error = failure(text);
+      expect(error.message).toBe('a key must be text: put what begins with {, [ or * in quotes');
+      expect([error.exit, error.where]).toEqual([3, where]);
+      expect(warned).not.toHaveBeenCalled();
+    } finally {
+      warned.mockRestore();
+    }
+  });
+
+  // 1,500 of these ended the whole process: "FATAL ERROR: RegExpCompiler Allocation failed".
+  it.each([
+    ['brackets', '[', ''],
+    ['braces', '{a: ', ''],
+    ['lists', '- ', 'x'],
+    ['keys', '? ', 'x'],
+  ])('of %s in each other, too deep, is refused', (_, open, end) => {
+    for (const times of [65, 1_500, 20_000]) {
+      const error = failure(`name: a\nlist:\n  ${open.repeat(times)}${end}\n`);
+      expect(error.message).toBe('lists and maps lie more than 64 deep in each other');
+      expect([error.exit, error.where?.split(':')[1]]).toEqual([3, '3']);
+    }
+  });
+
+  it('in which everything is wrong shows the first problems and counts the rest', () => {
+    const error = failure(`name: a\nsequence: 1\nlist: [${'1,'.repeat(1_000)}]\n`);
+    expect(error.message).toBe('1000 problems in site.yaml');
+    expect(error.details.filter((line) => line.startsWith('site.yaml:'))).toHaveLength(20);
+    expect(error.details.at(-1)).toBe('and 980 more');
+  });
+
+  it.each([
+    ['keys', (n: number) => `a${n}: 1\n`],
+    ['aliases', (n: number) => (n === 0 ? 'a: &a 1\n' : `b${n}: *a\n`)],
+    ['entries of a list', () => '- a\n'],
+  ])('of too many %s is refused, in no time', (_, line) => {
+    const text = Array.from({ length: MAX_DOCUMENT_PARTS + 1 }, (_, n) => line(n)).join('');
+    const startMs = performance.now();
+    const error = failure(text);
+    expect(error.message).toBe(`more than ${MAX_DOCUMENT_PARTS} keys and values`);
+    expect([error.exit, error.where]).toEqual([3, 'site.yaml:1:1']);
+    expect(performance.now() - startMs).toBeLessThan(5000);
   });
 });
