@@ -6,7 +6,7 @@ import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
 import { makeShim } from '../faults/stage.js';
 import type { Operator, Packer } from './install-lab.js';
-import { DESK, operator, packer } from './install-lab.js';
+import { DESK, operator, packer, withDyingRpm } from './install-lab.js';
 
 /** What a test holds up: a %post or a build waits while this file is there. */
 const HOLD = '/var/tmp/hold';
@@ -156,31 +156,20 @@ describe('an installation that is interrupted', () => {
 
   describe('an rpm that is killed while it unpacks a package', () => {
     const PLACE = '/usr/share/slow';
-    const RPM = '/usr/bin/rpm';
-    // Of the same name, by which rpm finds its own options (--verifydb).
-    const REAL = '/opt/real/rpm';
+    const SHIM = '/opt/shim.so';
     /** What is there of the package, with rpm's temporary name of what it was writing. */
     const there = (): Promise<string> =>
       op.sh(`cd ${PLACE} && ls -A | sed -E 's/[0-9a-f]{8}$/HEX/'; rpm -q slow`).then((done) => done.stdout);
     let folder: string;
-    beforeAll(() => lab.copyIn('lb1', makeShim(pack.work), '/opt/shim.so'));
+    beforeAll(() => lab.copyIn('lb1', makeShim(pack.work), SHIM));
     beforeEach(async () => {
       await release();
       const files = { [`${PLACE}/deep/a`]: 'small', [`${PLACE}/aa`]: 'small' };
       const large = { path: `${PLACE}/large`, mib: 4 };
       folder = await op.carry(await pack.pack({ rpms: [pack.rpm({ name: 'slow', files, large })] }));
-      // SIGKILL, once half of the second write to the large file is done.
-      const fault = `FAULT_PREFIX=${PLACE}/large FAULT_AT=3 FAULT_KIND=torn LD_PRELOAD=/opt/shim.so`;
-      const wrapper = `#!/bin/sh\ncase "$*" in *--force*) export ${fault} ;; esac\nexec ${REAL} "$@"\n`;
-      await op.sh(
-        `mkdir -p /opt/real && mv ${RPM} ${REAL} && printf '%s' '${wrapper}' >${RPM} && chmod 755 ${RPM}`,
-      );
-      const done = await op.first(folder);
-      await op.sh(`mv ${REAL} ${RPM}`);
+      const done = await withDyingRpm(op, { shim: SHIM, file: large.path }, () => op.first(folder));
       expect([done.exitCode, done.stderr]).toEqual([6, expect.stringContaining('rpm was ended by SIGKILL')]);
       expect(await there()).toBe('aa\ndeep\nlarge;HEX\npackage slow is not installed');
-      // A database that it was in is another matter (RPMDB_UNREADABLE).
-      await op.sh('rm -f /var/lib/rpm/__db.*');
     });
 
     it('the same command installs it again, and nothing of the half-written file stays', async () => {

@@ -227,3 +227,29 @@ export function operator(lab: Lab, key: TestKey): Operator {
     },
   };
 }
+
+const RPM = '/usr/bin/rpm';
+/** Of the same name, by which rpm finds its own options (--verifydb). */
+const REAL_RPM = '/opt/real/rpm';
+
+/**
+ * A command in which the rpm that installs is killed, once half of its second write to a file is done.
+ * @param shim the library of `makeShim`, on the node
+ * @param file that a package has, of more than one write
+ */
+export async function withDyingRpm(
+  { sh }: Pick<Operator, 'sh'>,
+  { shim, file }: { readonly shim: string; readonly file: string },
+  command: () => Promise<Outcome>,
+): Promise<Outcome> {
+  const fault = `FAULT_PREFIX=${file} FAULT_AT=3 FAULT_KIND=torn LD_PRELOAD=${shim}`;
+  const wrapper = `#!/bin/sh\ncase "$*" in *--force*) export ${fault} ;; esac\nexec ${REAL_RPM} "$@"\n`;
+  await sh(
+    `mkdir -p /opt/real && mv ${RPM} ${REAL_RPM} && printf '%s' '${wrapper}' >${RPM} && chmod 755 ${RPM}`,
+  );
+  const done = await command();
+  await sh(`mv ${REAL_RPM} ${RPM}; rmdir /opt/real`);
+  // A database that it was in is another matter (RPMDB_UNREADABLE).
+  await sh('rm -f /var/lib/rpm/__db.*');
+  return done;
+}

@@ -4,28 +4,27 @@ import type { MadeBundle } from '../install/bundle.js';
 import type { Outcome } from '../lab/docker.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
+import { renewRpmdb } from '../lab/rpmdb.js';
 import { makeShim } from '../faults/stage.js';
 import type { Operator, Packer } from './install-lab.js';
-import { DESK, operator, packer } from './install-lab.js';
+import { DESK, operator, packer, withDyingRpm } from './install-lab.js';
 
 /*
- * rpm does an upgrade as an installation and then an erasure, package by package: killed in between, both versions are
- * in its database, and some packages are new while others are old.
+ * rpm puts all new versions in, then takes the old ones out, the last one first: killed in between, both versions of a
+ * package are in its database, or one package is new while another is old.
  */
 
 const OLD_RPMS = '/root/old-rpms';
 const HOLD = '/var/tmp/hold';
 /** rpm is a while at it, behind the other files of its package. */
 const LARGE = '/usr/share/last-large';
-const RPM = '/usr/bin/rpm';
-const REAL = '/opt/real/rpm';
+const SHIM = '/opt/shim.so';
 const BEGUN = '/var/tmp/begun';
 
 /** A scriptlet that waits for as long as it is held. */
 const held = (name: string): string =>
   `if [ -e ${HOLD}-${name} ]; then : >${BEGUN}; while [ -e ${HOLD}-${name} ]; do sleep 0.1; done; fi`;
 
-/** rpm puts all new versions in, then takes the old ones out, the last one first. */
 const PLACES = [
   { place: 'before the first package', scriptlet: 'pre', both: false },
   { place: 'both versions of the first package there', scriptlet: 'post', both: true },
@@ -64,12 +63,11 @@ describe('an upgrade of packages in which everything is killed', () => {
         ...(version === '1.0' ? {} : { large: { path: LARGE, mib: 4 } }),
         ...(version === '1.0' ? { postun: held('last-postun') } : { pre: held('last-pre') }),
       });
-    // rpm --rebuilddb puts another folder in the place of this one, which overlayfs refuses for one of the image.
-    await op.sh('cd /var/lib && cp -a rpm rpm.copy && rm -r rpm && mv rpm.copy rpm');
+    await renewRpmdb(lab, 'lb1');
     await op.sh(`mkdir -p ${OLD_RPMS}`);
     for (const { file } of [shared('1.0'), last('1.0')]) await lab.copyIn('lb1', file, OLD_RPMS);
     await op.sh(`rpm -i --nosignature ${OLD_RPMS}/*.rpm`);
-    await lab.copyIn('lb1', makeShim(pack.work), '/opt/shim.so');
+    await lab.copyIn('lb1', makeShim(pack.work), SHIM);
     bundle = await pack.pack({ rpms: [shared('2.0'), last('2.0')] });
     clean = await state();
   });
@@ -129,19 +127,10 @@ describe('an upgrade of packages in which everything is killed', () => {
   const versions = async (name: string): Promise<string> =>
     (await op.sh(`rpm -q --qf '%{VERSION} ' ${name}`)).stdout.trim();
 
-  /** SIGKILL, once half of the second write to the last package's large file is done. */
   const killedWhileUnpacking = async (): Promise<void> => {
     await op.carry(bundle);
-    const fault = `FAULT_PREFIX=${LARGE} FAULT_AT=3 FAULT_KIND=torn LD_PRELOAD=/opt/shim.so`;
-    const wrapper = `#!/bin/sh\ncase "$*" in *--force*) export ${fault} ;; esac\nexec ${REAL} "$@"\n`;
-    await op.sh(
-      `mkdir -p /opt/real && mv ${RPM} ${REAL} && printf '%s' '${wrapper}' >${RPM} && chmod 755 ${RPM}`,
-    );
-    const done = await op.sh(typed(INSTALL));
-    await op.sh(`mv ${REAL} ${RPM}; rmdir /opt/real`);
+    const done = await withDyingRpm(op, { shim: SHIM, file: LARGE }, () => op.sh(typed(INSTALL)));
     expect([done.exitCode, done.stderr]).toEqual([6, expect.stringContaining('rpm was ended by SIGKILL')]);
-    // A database that it was in is another matter (RPMDB_UNREADABLE).
-    await op.sh('rm -f /var/lib/rpm/__db.*');
     expect([await versions('last'), (await op.sh('cat /usr/share/last')).stdout]).toEqual([
       '1.0',
       'last 2.0',
@@ -156,6 +145,7 @@ describe('an upgrade of packages in which everything is killed', () => {
       'all is well',
     );
   };
+
   it('while a new version is unpacked: the same command ends as if nothing had been', async () => {
     await killedWhileUnpacking();
     const again = await heeding(INSTALL);

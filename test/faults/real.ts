@@ -4,6 +4,7 @@ import path from 'node:path';
 import { node16 } from '../lab/backend-image.js';
 import type { Lab } from '../lab/machines.js';
 import { startLab } from '../lab/machines.js';
+import { renewRpmdb } from '../lab/rpmdb.js';
 import { callVip, carry, chain, MEDIUM, settled } from '../lab/walk/operator.js';
 import type { PackedBundle } from '../lab/walk/packager.js';
 import { packager } from '../lab/walk/packager.js';
@@ -55,8 +56,7 @@ interface Tools {
 async function freshNode(lab: Lab, packed: PackedBundle, tools: Tools, isFirst: boolean): Promise<void> {
   if (!isFirst) await lab.renew(NODE);
   await carry(lab, NODE, packed);
-  // rpm --rebuilddb puts another folder in the place of this one, which overlayfs refuses for one of the image.
-  await lab.exec(NODE, ['sh', '-c', 'cd /var/lib && cp -a rpm rpm.copy && rm -r rpm && mv rpm.copy rpm']);
+  await renewRpmdb(lab, NODE);
   await lab.exec(NODE, ['mkdir', '-p', HOME]);
   await lab.copyIn(NODE, tools.node, `${HOME}/node`);
   await lab.copyIn(NODE, tools.driver, `${HOME}/driver.cjs`);
