@@ -107,6 +107,8 @@ export interface LabOptions {
   readonly backends?: readonly string[];
   readonly clients?: readonly string[];
   readonly jumpHosts?: readonly string[];
+  /** Of the processor where others want it too, as Docker counts it: 1024 is what each container has. */
+  readonly cpuShares?: number;
 }
 
 const FIRST_NODE = 11;
@@ -269,6 +271,7 @@ const boot = async (
   const common = (one: Machine): string[] => [
     ...['run', '--detach', ...labels(runId), '--name', one.container],
     ...['--hostname', one.name, '--network', network, '--ip', one.address],
+    ...(options.cpuShares === undefined ? [] : ['--cpu-shares', `${options.cpuShares}`]),
     ...[...all.values()].flatMap((other) => ['--add-host', `${other.name}:${other.address}`]),
   ];
   const containerOf = (name: string): string => {
