@@ -30,8 +30,8 @@ const CALLS = 20;
 /** A kill that came too late is tried again, each time after half of the time. */
 const EARLIER = 3;
 const COMMAND_MS = 20 * 60_000;
-/** As much as the 16 nodes of the other groups have together: its cases are one after the other. */
-const CPU_SHARES = 16 * 1024;
+/** Half as much as the 16 nodes of the other groups have together: its cases are one after the other. */
+const CPU_SHARES = 8 * 1024;
 
 const SUBJECT: Subject = {
   units: ['haproxy.service', 'keepalived.service'],

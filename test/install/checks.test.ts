@@ -1,7 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { runCheck } from '../../src/install/checks.js';
+import type { Check } from '../../src/configure/types.js';
+import type { Host } from '../../src/host/host.js';
+import type { CheckResult } from '../../src/install/checks.js';
+import { runChecks } from '../../src/install/checks.js';
 import { parseListeners } from '../../src/install/probe.js';
 import { rootedHost } from '../host/rooted.js';
+
+async function runCheck(
+  host: Host,
+  check: Check,
+  now: () => number,
+  stop: () => boolean,
+): Promise<CheckResult> {
+  const [result] = await runChecks(host, [check], now, stop);
+  if (result === undefined) throw new Error('it was not run');
+  return result;
+}
 
 const unit = { component: 'c', id: 'unit', kind: 'unit', unit: 'x.service', timeoutMs: 0 } as const;
 const problem = async (state: string, activeForMs: number): Promise<string | undefined> => {
@@ -62,6 +76,51 @@ describe('a unit that has just been started', () => {
     const { problem: said } = await runCheck(host, check, clock, () => host.commands.length > 0);
     expect(said).toContain('does not stay up');
     expect(host.commands).toHaveLength(1);
+  });
+});
+
+describe('a unit that was active before its program began', () => {
+  /** Ten times as fast as the wall's. */
+  const clock = (): number => performance.now() * 10;
+  /** On a busy node: it is active for 5.5 s, answers 4 s from now, and dies 5 s after that. */
+  const late = (
+    type: string,
+    dies: boolean,
+    afterMs = 4000,
+  ): { host: ReturnType<typeof rootedHost>; checks: Check[] } => {
+    const startMs = clock();
+    const readyMs = startMs + afterMs;
+    const host = rootedHost({
+      answer: ([program]) => {
+        if (program === 'ask') return { exitCode: clock() < readyMs ? 1 : 0 };
+        host.put('/proc/uptime', `${String(clock() / 1000)} 1.00\n`);
+        const state = dies && clock() > readyMs + 5000 ? 'failed' : 'active';
+        return {
+          stdout: `Type=${type}\nActiveState=${state}\nActiveEnterTimestampMonotonic=${String((startMs - 5500) * 1000)}\n`,
+        };
+      },
+    });
+    const ask = { component: 'c', id: 'ask', kind: 'command', argv: ['ask'], timeoutMs: 30_000 } as const;
+    // The others' time is longer than its own.
+    return { host, checks: [{ ...unit, timeoutMs: 10_000 }, ask] };
+  };
+  const problems = async ({ host, checks }: ReturnType<typeof late>): Promise<(string | undefined)[]> =>
+    (await runChecks(host, checks, clock, () => false)).map((result) => result.problem);
+
+  it('has to stay up for as long after it has answered', async () => {
+    const dying = late('simple', true);
+    expect(await problems(dying)).toEqual([expect.stringContaining('x.service is failed'), undefined]);
+    const living = late('simple', false);
+    expect(await problems(living)).toEqual([undefined, undefined]);
+    expect(living.host.commands.filter((line) => line.startsWith('systemctl'))).toHaveLength(2);
+  });
+  it('is not waited for where it says itself that it is ready', async () => {
+    const notifying = late('notify', false, 20_000);
+    expect(await problems(notifying)).toEqual([undefined, undefined]);
+    const { commands } = notifying.host;
+    const lastOf = (program: string): number =>
+      commands.map((line) => line.split(' ')[0]).lastIndexOf(program);
+    expect(lastOf('systemctl')).toBeLessThan(lastOf('ask'));
   });
 });
 

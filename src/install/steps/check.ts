@@ -4,7 +4,7 @@ import type { Host } from '../../host/host.js';
 import { target } from '../../model/layout.js';
 import type { Reporter } from '../../report.js';
 import { inStep } from '../../report.js';
-import { runCheck } from '../checks.js';
+import { runChecks } from '../checks.js';
 import { stopped } from '../stopped.js';
 
 export interface CheckRequest {
@@ -22,9 +22,7 @@ export async function checkServices(host: Host, request: CheckRequest): Promise<
   const { checks } = request;
   if (checks.length === 0) return [];
   return inStep(request.reporter, 'check', 'check the services', async () => {
-    const results = await Promise.all(
-      checks.map((one) => runCheck(host, one, request.now, request.interrupted)),
-    );
+    const results = await runChecks(host, checks, request.now, request.interrupted);
     const problems = results.flatMap((result) =>
       result.problem === undefined ? [] : [`${result.check.id}: ${result.problem}`],
     );
