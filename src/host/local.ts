@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { atMost } from './at-most.js';
 import type { FileFacts, Host, WriteOptions } from './host.js';
 import { findLockHolder } from './lock-holder.js';
 import type { Argv, RunOptions } from './process.js';
@@ -121,7 +122,7 @@ export function localHost(): Host {
       }),
     lstat: (path) => fs.lstat(path).then(factsOf).catch(missing),
     list: async (path) => ((await fs.readdir(path).catch(missing)) ?? []).sort(),
-    sha256: hashFile,
+    sha256: (path) => hashing(() => hashFile(path)),
     realpath: (path) => fs.realpath(path).catch(missing),
     readlink: (path) =>
       fs.readlink(path).catch((error: unknown) => {
@@ -274,6 +275,9 @@ function removeError(path: string, words: string): Error {
   const code = Object.entries(codes).find(([, word]) => words.includes(word))?.[0] ?? 'EIO';
   return Object.assign(new Error(`${code}: ${words.split('\n')[0] ?? ''}`), { code, path });
 }
+
+/** A receipt can name 20,000 files, and CentOS 7 lets a process open 4,096. */
+const hashing = atMost(32);
 
 async function hashFile(path: string): Promise<string | undefined> {
   const handle = await fs.open(path, OPEN_TO_READ).catch((error: unknown) => {

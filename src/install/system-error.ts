@@ -21,6 +21,11 @@ const WORDS: Readonly<Record<string, { code: string; message: string; hint: stri
     message: 'the system does not permit it',
     hint: 'Is it immutable? See: lsattr -d %s',
   },
+  EMFILE: {
+    code: 'TOO_MANY_OPEN_FILES',
+    message: 'this process may not open as many files as it needs',
+    hint: 'See: ulimit -n; raise it in this shell (ulimit -n 4096)',
+  },
   EIO: { code: 'DISK_ERROR', message: 'the disk does not read or write', hint: 'See: dmesg | tail' },
 };
 

@@ -198,7 +198,8 @@ describe('the way through an installation', () => {
     ['EACCES', 'writeDurable', target.command, 'NO_ACCESS'],
     ['EPERM', 'writeDurable', target.command, 'NO_ACCESS'],
     ['EIO', 'copyDurable', target.installer, 'DISK_ERROR'],
-    ['EMFILE', 'copyDurable', target.installer, 'SYSTEM'],
+    ['EMFILE', 'copyDurable', target.installer, 'TOO_MANY_OPEN_FILES'],
+    ['ENXIO', 'copyDurable', target.installer, 'SYSTEM'],
   ])('undoes everything on %s while it is applied, and says where', async (error, call, where, code) => {
     const host = node((called, at) => (called === call && at === where ? error : undefined));
     const failed = await failure(run(host));
