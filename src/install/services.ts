@@ -50,8 +50,21 @@ export async function restoreServices(host: Host, step: ServicesStep, before: Be
       await host.run(['systemctl', 'reset-failed', service.unit]);
   for (const { service, action } of step.actions)
     if (before.get(service.unit)?.active === 'active' && action !== 'none')
-      problems.push(...(await attempt(host, ['restart', service.unit])));
+      problems.push(...(await serveAgain(host, service.unit, action)));
   return problems;
+}
+
+/** What was only reloaded goes back by a reload: a restart would cut its streams and move the VIP. */
+async function serveAgain(
+  host: Host,
+  unit: string,
+  action: 'start' | 'restart' | 'reload',
+): Promise<string[]> {
+  if (action === 'reload' && (await attempt(host, ['reload', unit])).length === 0) {
+    const now = await readUnits(host, [unit]);
+    if (now.get(unit)?.active === 'active') return [];
+  }
+  return attempt(host, ['restart', unit]);
 }
 
 async function attempt(host: Host, words: readonly string[]): Promise<string[]> {
