@@ -12,6 +12,7 @@ import { removeAccount } from './account-removal.js';
 import { refreshAgain } from './configuration.js';
 import type { Journal } from './journal.js';
 import type { KeptAside } from './kept-aside.js';
+import { readUnits } from './probe.js';
 import { downgradePackages, erasePackages, testErase } from './rpm-erase.js';
 import { systemError } from './system-error.js';
 import type { Undo } from './undo-merge.js';
@@ -164,16 +165,26 @@ function phasesOf(host: Host, request: TakeBackRequest, left: boolean, warnings:
       id: 'services',
       title: 'bring the services back to what they were',
       when: services.enable.length + services.act.length > 0,
-      work: async () => [
-        ...(await systemctl(
-          host,
-          services.enable.map((unit) => ['enable', unit]),
-        )),
-        ...(await systemctl(
-          host,
-          services.act.map(({ unit, action }) => [action === 'start' ? 'restart' : action, unit]),
-        )),
-      ],
+      work: async () => {
+        const { enable, act } = services;
+        const wanted = [...new Set([...enable, ...act.map(({ unit }) => unit)])];
+        const units = await readUnits(host, wanted);
+        // A package that somebody removed since took its unit with it: nothing could bring that back.
+        const gone = new Set(wanted.filter((unit) => (units.get(unit)?.fragment ?? '') === ''));
+        warnings.push(...[...gone].map((unit) => `${unit} is not started: its unit file is gone`));
+        return [
+          ...(await systemctl(
+            host,
+            enable.filter((unit) => !gone.has(unit)).map((unit) => ['enable', unit]),
+          )),
+          ...(await systemctl(
+            host,
+            act
+              .filter(({ unit }) => !gone.has(unit))
+              .map(({ unit, action }) => [action === 'start' ? 'restart' : action, unit]),
+          )),
+        ];
+      },
     },
     {
       id: 'erase',
