@@ -8,6 +8,7 @@ import type { Plan } from './plan.js';
 import type { Receipt } from './receipt.js';
 import { writeReceipt } from './receipt.js';
 import { installedPackages } from './rpm.js';
+import { forgetAdded } from './undo-record.js';
 
 export interface EraseOutcome {
   readonly receipt: Receipt;
@@ -35,6 +36,7 @@ export async function eraseAfterwards(
       () => eraseBuildPackages(host, journal, step.packages, receipt.files),
       ({ erased, kept }) => `${String(erased.length)} erased, ${String(kept.length)} stay`,
     );
+    await forgetAdded(host, receipt, done.erased);
     const settled = withErased(receipt, done, (await installedPackages(host)).length);
     await writeReceipt(host, settled);
     return { receipt: settled, warnings: warningsOf(done) };

@@ -74,6 +74,19 @@ async function readUndoRecord(host: Host, run: string): Promise<UndoRecord | und
   }
 }
 
+/** What was erased since is nobody's to take back: the same package may be an administrator's by then. */
+export async function forgetAdded(
+  host: Host,
+  receipt: Receipt | undefined,
+  erased: readonly string[],
+): Promise<void> {
+  for (const record of (await committedRuns(host, receipt)).records) {
+    const added = record.packages.added.filter((nevra) => !erased.includes(nevra));
+    if (added.length < record.packages.added.length)
+      await writeUndoRecord(host, { ...record, packages: { ...record.packages, added } });
+  }
+}
+
 /** The committed runs, the newest first, each linked to the one before by the receipt that it keeps. */
 export interface CommittedRuns {
   readonly records: readonly UndoRecord[];

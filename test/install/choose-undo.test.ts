@@ -4,6 +4,7 @@ import type { Receipt } from '../../src/install/receipt.js';
 import { readReceipt, writeReceipt } from '../../src/install/receipt.js';
 import { NOTHING_RUNNING } from '../../src/install/running.js';
 import type { CommittedRuns, UndoRecord } from '../../src/install/undo-record.js';
+import { committedRuns, forgetAdded, writeUndoRecord } from '../../src/install/undo-record.js';
 import type { Unsettled } from '../../src/install/unsettled.js';
 import { NOTHING_UNSETTLED } from '../../src/install/unsettled.js';
 import { Sha256 } from '../../src/model/grammar.js';
@@ -161,5 +162,23 @@ describe('a receipt', () => {
     const read = await readReceipt(host);
     if (read !== undefined) await writeReceipt(host, read);
     expect((await host.read(target.receipt))?.toString('utf8')).toBe(before?.toString('utf8'));
+  });
+});
+
+describe('a package that was erased after the build', () => {
+  it('is not erased again: by then it may be an administrator who put it in', async () => {
+    const host = rootedHost();
+    const [older, newer] = [receipt('r1', 'a'), receipt('r2', 'b')];
+    await writeUndoRecord(host, {
+      ...record(older, null),
+      packages: { added: ['gcc-4.8.5-28.el7.x86_64', 'zlib-1.2.7-17.el7.x86_64'], replaced: [] },
+    });
+    await writeUndoRecord(host, record(newer, older));
+    await forgetAdded(host, newer, ['gcc-4.8.5-28.el7.x86_64']);
+    const { records } = await committedRuns(host, newer);
+    expect(records.map(({ run, packages }) => [run, packages.added])).toEqual([
+      ['r2', []],
+      ['r1', ['zlib-1.2.7-17.el7.x86_64']],
+    ]);
   });
 });
