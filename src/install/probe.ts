@@ -281,7 +281,8 @@ async function readLinks(host: Host, paths: readonly string[]): Promise<Map<stri
   const entries = await Promise.all(
     paths.map(async (path): Promise<[string, string][]> => {
       if ((await host.lstat(path))?.kind !== 'link') return [];
-      return [[path, (await host.realpath(path)) ?? '']];
+      // As it was written: what it leads to may be a link of the system in its turn.
+      return [[path, (await host.readlink(path)) ?? '']];
     }),
   );
   return new Map(entries.flat());
