@@ -216,7 +216,7 @@ async function planPackages(host: Host, undo: Undo, folders: readonly string[]):
     const rpm = old.find(({ nevra }) => nevra === from);
     const because =
       rpm === undefined
-        ? `its old RPM is not at hand (--old-rpms FOLDER)${byNevra.has(from) ? '; an rpm was killed between the two, and there is something of both' : ''}`
+        ? `its old RPM is not at hand (now: --old-rpms FOLDER; later only by hand: rpm -Uvh --oldpackage FILE)${byNevra.has(from) ? '; an rpm was killed between the two, and there is something of both' : ''}`
         : ((await checkOldRpm(host, rpm)) ?? undefined);
     if (rpm !== undefined && because === undefined) downgrade.push({ from, to, file: rpm.file });
     else oneWay.push({ from, to, because: because ?? '' });

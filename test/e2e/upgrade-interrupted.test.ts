@@ -166,7 +166,7 @@ describe('an upgrade of packages in which everything is killed', () => {
     expect([done.exitCode, done.stderr]).toEqual([
       0,
       expect.stringContaining(
-        'last-2.0-1.el7.noarch stays, it was last-1.0-1.el7.noarch: its old RPM is not at hand (--old-rpms FOLDER); an rpm was killed between the two, and there is something of both',
+        'last-2.0-1.el7.noarch stays, it was last-1.0-1.el7.noarch: its old RPM is not at hand (now: --old-rpms FOLDER; later only by hand: rpm -Uvh --oldpackage FILE); an rpm was killed between the two, and there is something of both',
       ),
     ]);
   });
