@@ -66,9 +66,19 @@ function latestOf(views: readonly NodeView[]): NodeView | undefined {
     })[0];
 }
 
-/** What a node's own rollback is told: by name where the release changes, its last run where only the site does. */
+/**
+ * What a node's own rollback is told: by name, which never goes further, where it can be; its last run where only the
+ * site file changes, or where nothing is to be left.
+ */
 export function rollbackWords({ goal }: GoingBack, status: NodeStatus | null): string[] {
-  return goal === null || goal.digest === status?.bundle.digest ? [] : ['--to', goal.digest];
+  if (goal === null) return [];
+  const isOtherSite = goal.siteDigest !== null && status?.siteDigest !== goal.siteDigest;
+  return status?.bundle.digest === goal.digest && isOtherSite ? [] : ['--to', goal.digest];
+}
+
+/** Whether a run that was not finished lies over a committed one that has to be taken back as well: two rollbacks. */
+export function needsTwo(back: GoingBack, status: NodeStatus | null): boolean {
+  return (status?.unfinished ?? null) !== null && rollbackWords(back, status).length === 0;
 }
 
 function chosen(views: readonly NodeView[], to: string): GoingBack {

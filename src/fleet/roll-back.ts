@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import { EXIT, refusedError } from '../errors.js';
 import { target } from '../model/layout.js';
+import type { NodeStatus } from '../model/node-status.js';
 import type { FollowedRun, NodeAgent, OnLine } from './agent.js';
 import type { Cluster } from './cluster.js';
 import type { RolloutGiven } from './deploy-release.js';
 import { changeInWords, handOverInWords, watching } from './deploy-release.js';
 import type { GoingBack } from './going-back.js';
-import { chooseGoingBack, rollbackWords } from './going-back.js';
+import { chooseGoingBack, needsTwo, rollbackWords } from './going-back.js';
+import { hasGoal } from './judge.js';
 import { fromJson, lookAt } from './look.js';
 import { rolloutOrder } from './order.js';
 import { lookSteadily, notesOf } from './preflight.js';
@@ -105,11 +107,13 @@ async function tryAll(
   const tried = await Promise.all(
     agents.map(async (agent) => {
       try {
-        const done = await agent.run(await argvOn(agent, cluster, back, ['--dry-run', '-o', 'json']), {
+        const { status } = await lookAt(agent, cluster.clock);
+        const done = await agent.run(argvOf(back, status, ['--dry-run', '-o', 'json']), {
           asRoot: true,
           timeoutMs: DRY_MS,
         });
-        if (goesBackByReload(done.stdout)) reloaded.add(agent.name);
+        // The second of two runs is not in this plan: it may interrupt.
+        if (goesBackByReload(done.stdout) && !needsTwo(back, status)) reloaded.add(agent.name);
         return done.exitCode === EXIT.done
           ? []
           : lastWords(done.stderr).map((line) => `${agent.name}: ${line}`);
@@ -128,26 +132,28 @@ async function tryAll(
   });
 }
 
-/** A run that was not finished there is taken back first; the committed one needs the second time. */
+/**
+ * A run that was not finished there is taken back first. The committed one below it is taken back only when the node,
+ * looked at again, is not where it is to be.
+ */
 async function backOn(
-  agent: NodeAgent,
-  cluster: Cluster,
-  back: GoingBack,
-  onLine: OnLine,
-): Promise<FollowedRun> {
-  const isTwo = (await lookAt(agent, cluster.clock)).status?.unfinished?.kind === 'install';
-  const argv = await argvOn(agent, cluster, back, ['-y']);
-  const first = await agent.follow('rollback', argv, onLine);
-  if (first.exitCode !== EXIT.done || !isTwo || argv.includes('--to')) return first;
-  return agent.follow('rollback', await argvOn(agent, cluster, back, ['-y']), onLine);
-}
-
-async function argvOn(
   agent: NodeAgent,
   { clock }: Cluster,
   back: GoingBack,
-  words: readonly string[],
-): Promise<readonly [string, ...string[]]> {
+  onLine: OnLine,
+): Promise<FollowedRun> {
   const { status } = await lookAt(agent, clock);
+  const first = await agent.follow('rollback', argvOf(back, status, ['-y']), onLine);
+  if (first.exitCode !== EXIT.done || !needsTwo(back, status)) return first;
+  const now = (await lookAt(agent, clock)).status;
+  if (now === null || hasGoal(now, back.goal)) return first;
+  return agent.follow('rollback', argvOf(back, now, ['-y']), onLine);
+}
+
+function argvOf(
+  back: GoingBack,
+  status: NodeStatus | null,
+  words: readonly string[],
+): readonly [string, ...string[]] {
   return [target.command, 'rollback', ...rollbackWords(back, status), ...words];
 }

@@ -46,7 +46,8 @@ export type Mischief = (
   node: ScriptedNode,
   all: Scripted,
 ) => Partial<RunResult> | FollowedRun | undefined;
-type Event = 'look' | 'upload' | 'plan' | 'stop' | 'start' | 'install' | 'installed' | 'rollback' | 'dry-run';
+type Event =
+  'look' | 'status' | 'upload' | 'plan' | 'stop' | 'start' | 'install' | 'installed' | 'rollback' | 'dry-run';
 
 export interface Scripted {
   readonly nodes: readonly ScriptedNode[];
@@ -223,10 +224,9 @@ export function scripted({
         const isBack = argv.includes('rollback');
         const answer = happens(isBack ? 'rollback' : 'install', node) as FollowedRun | undefined;
         if (answer !== undefined) return answer;
+        const history = isBack ? afterRollback(node, argv) : afterInstall(node);
         node.unfinished = null;
-        become(
-          isBack ? node.history.slice(1) : [V2, ...node.history.filter(({ digest }) => digest !== V2.digest)],
-        );
+        become(history);
         mischief('installed', node, scriptedNow);
         elect();
         return { exitCode: 0, log: 'done', wasRunning: false };
@@ -281,11 +281,23 @@ export function scripted({
     if (command.startsWith('date ')) return said(`${String(clock.wallMs())}\n`);
     const status = statusOf(node);
     if (command.startsWith('test ')) return { ...DONE, exitCode: status === undefined ? 1 : 0 };
-    if (command.includes(' status ')) return said(status);
+    if (command.includes(' status ')) return broken(mischief('status', node, scriptedNow)) ?? said(status);
     throw new Error(`the scripted node does not know: ${command}`);
   }
 
   return scriptedNow;
+}
+
+const afterInstall = ({ history }: ScriptedNode): Installed[] => [
+  V2,
+  ...history.filter(({ digest }) => digest !== V2.digest),
+];
+
+/** As src/install/rollback.ts chooses: a run that was not finished, and with --to every run after that digest. */
+function afterRollback({ history, unfinished }: ScriptedNode, argv: readonly string[]): Installed[] {
+  const to = argv.includes('--to') ? argv[argv.indexOf('--to') + 1] : undefined;
+  if (to !== undefined) return history.slice(history.findIndex(({ digest }) => digest === to));
+  return unfinished === null ? history.slice(1) : history;
 }
 
 /** The events that change something. */
