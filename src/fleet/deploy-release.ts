@@ -1,5 +1,5 @@
 import type { NodeView } from '../model/cluster.js';
-import { heldBy } from '../model/cluster.js';
+import { heldBy, isBare } from '../model/cluster.js';
 import type { FollowedRun, NodeAgent, OnLine, UploadResult } from './agent.js';
 import type { Cluster } from './cluster.js';
 import { rolloutOrder } from './order.js';
@@ -121,8 +121,7 @@ export function handOverInWords(
   const held = view === undefined ? [] : heldBy(view, site).map(({ name }) => name);
   // Nobody stands by for a service that there is not yet.
   if (held.length === 0) return views.every(({ status }) => status === null) ? '' : 'standby';
-  const isAlone =
-    view?.status !== null && views.every(({ node, status }) => node === view?.node || status === null);
+  const isAlone = view?.status !== null && views.every((one) => one.node === view?.node || isBare(one));
   const node = view?.node ?? '';
   return done.has(node) || reloaded.has(node) || isAlone
     ? `holds ${held.join(', ')}`

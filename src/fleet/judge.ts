@@ -1,5 +1,5 @@
 import type { ClusterSite, NodeView } from '../model/cluster.js';
-import { heldBy } from '../model/cluster.js';
+import { heldBy, isUnreadable } from '../model/cluster.js';
 import type { Finding, FindingCode } from '../model/diagnosis.js';
 import { diagnose } from '../model/diagnosis.js';
 import type { NodeStatus } from '../model/node-status.js';
@@ -35,7 +35,7 @@ export function problemsAfter(given: JudgeGiven): string[] {
       ? withoutStatus(view, goal)
       : [...ownProblems(view.status, goal), ...backendProblems(given, view.status)];
   // A rollback to nothing ends the service; who holds a VIP until then is still looked at.
-  const isEnding = goal === null && now.every(({ status }) => status === null);
+  const isEnding = goal === null && now.every((one) => one.status === null && !isUnreadable(one));
   return [...own, ...(isEnding ? [] : vrrpProblems(given, view))];
 }
 

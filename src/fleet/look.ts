@@ -10,6 +10,8 @@ import { firstWords, reasonOf } from './words.js';
 
 const STATUS_MS = 60_000;
 const ASK_MS = 10_000;
+/** What test(1) ends with when it has looked and the answer is no; above it, it could not look. */
+const NOT_THERE = 1;
 
 /** @returns what a node is asked in the secret's stead; undefined when there is none at hand */
 export function secretQuestion(secret: string | undefined): SecretQuestion | undefined {
@@ -61,7 +63,12 @@ async function readStatus(
   question: SecretQuestion | undefined,
 ): Promise<{ readonly status: NodeStatus | null; readonly words: string }> {
   const there = await agent.run(['test', '-x', target.command], { asRoot: true, timeoutMs: ASK_MS });
-  if (there.exitCode !== 0) return { status: null, words: '' };
+  if (there.exitCode === NOT_THERE) return { status: null, words: '' };
+  if (there.exitCode !== 0)
+    return {
+      status: null,
+      words: `whether airbundle is there could not be seen: ${there.timedOut ? `no answer within ${String(ASK_MS / 1000)} s` : firstWords(there.stderr)}`,
+    };
   const shown = await agent.run(
     [target.command, 'status', '-o', 'json', ...(question === undefined ? [] : ['--compare-secret'])],
     {

@@ -1,5 +1,5 @@
 import type { ClusterSite, NodeView } from '../model/cluster.js';
-import { heldBy } from '../model/cluster.js';
+import { heldBy, isBare } from '../model/cluster.js';
 
 /**
  * In which order nodes are changed. Where something serves: those that hold no VIP first, from the lowest priority,
@@ -24,9 +24,9 @@ export function rolloutOrder(site: ClusterSite, views: readonly NodeView[]): str
   ];
 }
 
-/** Nothing is installed there, while it is on others. */
+/** It answered and nothing is installed there, while it is on others. */
 export function isNewTo(views: readonly NodeView[], name: string): boolean {
   return (
-    views.some(({ status }) => status !== null) && views.find(({ node }) => node === name)?.status === null
+    views.some(({ status }) => status !== null) && views.some((view) => view.node === name && isBare(view))
   );
 }

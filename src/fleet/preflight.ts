@@ -1,6 +1,7 @@
 import { refusedError } from '../errors.js';
 import type { Argv } from '../host/process.js';
 import type { NodeView } from '../model/cluster.js';
+import { isUnreadable } from '../model/cluster.js';
 import type { Finding, FindingCode } from '../model/diagnosis.js';
 import { diagnose } from '../model/diagnosis.js';
 import { inStep } from '../report.js';
@@ -107,13 +108,14 @@ export async function lookSteadily(cluster: Cluster): Promise<readonly NodeView[
         () => lookAtAll(cluster),
         (views) =>
           views.some(({ node, reach }) => cluster.chosen.has(node) && reach !== 'answered') ||
-          isHeldOnce(cluster.site, views) ||
-          views.every(({ status }) => status === null),
+          (!views.some(isUnreadable) &&
+            (isHeldOnce(cluster.site, views) || views.every(({ status }) => status === null))),
       );
-      const problems = refusals(
-        cluster,
-        diagnose({ site: cluster.site, views: answer, outside: await tryFromOutside(cluster) }),
-      );
+      const outside = await tryFromOutside(cluster);
+      const problems = [
+        ...refusals(cluster, diagnose({ site: cluster.site, views: answer, outside })),
+        ...unreadable(answer),
+      ];
       if (problems.length > 0) throw preflightFailed(problems);
       return answer;
     },
@@ -144,6 +146,13 @@ function refusals({ chosen }: Cluster, findings: readonly Finding[]): string[] {
       .filter(({ code, nodes }) => code !== 'NODE_UNREACHABLE' || nodes.some((node) => chosen.has(node)))
       .map(({ message, cause }) => (cause === null ? message : `${message}: ${cause}`))
   );
+}
+
+/** Such a node may serve or stand by: nobody knows, so the others are not changed either. */
+function unreadable(views: readonly NodeView[]): string[] {
+  return views
+    .filter(isUnreadable)
+    .map(({ node, words }) => `${node}: ${words}\n  next: on ${node}: airbundle status`);
 }
 
 function preflightFailed(problems: readonly string[]): Error {
@@ -209,10 +218,13 @@ function doneNodes(
   );
 }
 
+/** Not said: what stands in the outline anyway. A node that is away is not among the chosen ones. */
+const UNSAID = new Set<FindingCode>(['NODE_NOT_INSTALLED', 'RELEASES_DIFFER']);
+
 /** Findings that do not stop a rollout. */
 export function notesOf({ site }: Cluster, views: readonly NodeView[]): string[] {
   return diagnose({ site, views })
-    .filter(({ code }) => !REFUSED.has(code) && !['NODE_NOT_INSTALLED', 'RELEASES_DIFFER'].includes(code))
+    .filter(({ code }) => code === 'NODE_UNREACHABLE' || (!REFUSED.has(code) && !UNSAID.has(code)))
     .map(({ message, cause }) => (cause === null ? message : `${message}: ${cause}`));
 }
 

@@ -1,6 +1,6 @@
 import { BundleError } from '../errors.js';
 import type { NodeView } from '../model/cluster.js';
-import { heldBy } from '../model/cluster.js';
+import { heldBy, isBare } from '../model/cluster.js';
 import { inStep } from '../report.js';
 import type { FollowedRun, NodeAgent, OnLine } from './agent.js';
 import type { Cluster } from './cluster.js';
@@ -158,7 +158,7 @@ async function handOverFirst(
   if (vips.length === 0) return undefined;
   const others = views.filter((other) => other.node !== view.node);
   // The only one so far, or the last one of a rollback to nothing: there is nobody to hand over to.
-  if (others.every(({ status }) => status === null)) return undefined;
+  if (others.every(isBare)) return undefined;
   try {
     requireHeir(view.node, others);
     return await inStep(

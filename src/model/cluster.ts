@@ -8,7 +8,7 @@ export interface NodeView {
   readonly node: string;
   /** not asked: seen from one node only, which cannot ask the others. */
   readonly reach: 'answered' | 'unreachable' | 'not asked';
-  /** Why it could not be asked, in one sentence; "" otherwise. */
+  /** Why it could not be asked, or did not say what is installed there, in one sentence; "" otherwise. */
   readonly words: string;
   /** Its IPv4 addresses now, VIPs among them. */
   readonly addresses: readonly string[];
@@ -47,4 +47,14 @@ export function holdersOf(vip: ClusterVip, views: readonly NodeView[]): string[]
 /** The VIPs that a node has. */
 export function heldBy(view: NodeView, site: ClusterSite): ClusterVip[] {
   return site.vips.filter(({ address }) => view.addresses.includes(address));
+}
+
+/** It answered, and nothing is installed there. */
+export function isBare({ reach, status, words }: NodeView): boolean {
+  return reach === 'answered' && status === null && words === '';
+}
+
+/** It answered, but did not say what is installed there. */
+export function isUnreadable({ reach, status, words }: NodeView): boolean {
+  return reach === 'answered' && status === null && words !== '';
 }

@@ -128,6 +128,30 @@ describe('a rollout over scripted nodes', () => {
     expect(report.nodes.map(({ outcome }) => outcome)).toEqual(['left out', 'left out', 'changed']);
   });
 
+  it('installs a node that is new after the one that serves', async () => {
+    const all = scripted({ count: 3 });
+    Object.assign(all.node('lb3'), { history: [], keepalived: 'inactive' });
+    expect((await deployRelease(all.given())).outcome).toBe('done');
+    expect(changes(all)).toEqual(['install lb2', 'stop lb1', 'start lb1', 'install lb1', 'install lb3']);
+  });
+
+  it('goes on while a node that was not named is away, and says so before', async () => {
+    const all = scripted({ count: 3 });
+    all.node('lb2').isAway = true;
+    let shown = '';
+    const report = await deployRelease(
+      all.given({
+        cluster: { ...all.cluster, chosen: new Set(['lb3']) },
+        confirm: async (text) => {
+          shown = text;
+          return true;
+        },
+      }),
+    );
+    expect([report.outcome, changes(all)]).toEqual(['done', ['install lb3']]);
+    expect(shown).toContain('note: lb2 cannot be asked: connection refused');
+  });
+
   it('stops between two nodes when it is asked to', async () => {
     const all = scripted({ count: 3 });
     const interrupted = (): boolean => all.events.includes('install lb3');
@@ -182,6 +206,40 @@ describe('what a rollout refuses before the first change', () => {
       }),
     );
     expect(details).toContain(`${name}: error[BAD_CHECKSUM]: the copy is not what was signed`);
+  });
+
+  it.each(SIX)('%s answers, but does not say what is installed there', async (name) => {
+    const { details } = await refusedWith(
+      on('status', name, {
+        exitCode: 1,
+        stderr: 'error[BAD_RECEIPT]: receipt.json is no JSON\n  next: look',
+      }),
+    );
+    expect(details).toBe(
+      `${name}: airbundle status does not answer: error[BAD_RECEIPT]: receipt.json is no JSON\n  next: on ${name}: airbundle status`,
+    );
+  });
+
+  it('a node that is not changed, but stands by, does not say what is installed there', async () => {
+    const all = scripted({ mischief: on('status', 'lb2', { exitCode: 1, stderr: 'Killed' }) });
+    const cluster = { ...all.cluster, chosen: new Set(['lb1']) };
+    await expect(deployRelease(all.given({ cluster }))).rejects.toMatchObject({
+      code: 'PREFLIGHT_FAILED',
+      exit: 5,
+    });
+    expect(changes(all)).toEqual([]);
+  });
+
+  it('but not a status that fails once', async () => {
+    let times = 0;
+    const all = scripted({
+      mischief: (event, node) =>
+        event === 'status' && node.name === 'lb2' && times++ === 0
+          ? { exitCode: 1, stderr: 'Killed' }
+          : undefined,
+    });
+    expect((await deployRelease(all.given())).outcome).toBe('done');
+    expect(changes(all)).toEqual(['install lb2', 'stop lb1', 'start lb1', 'install lb1']);
   });
 
   it('two nodes hold the VIP', async () => {
@@ -292,6 +350,24 @@ describe('a rollout that fails on the way', () => {
     expect(report.failure).toMatchObject({ node: 'lb1', stage: 'hand over' });
     expect(report.failure?.message).toContain('no other node could take over from lb1');
     expect(changes(all)).toEqual([]);
+  });
+
+  it('leaves the active node alone when the other one is away: that does not make it new', async () => {
+    const all = scripted();
+    all.node('lb2').isAway = true;
+    let shown = '';
+    const report = await deployRelease(
+      all.given({
+        cluster: { ...all.cluster, chosen: new Set(['lb1']) },
+        confirm: async (text) => {
+          shown = text;
+          return true;
+        },
+      }),
+    );
+    expect(report.failure).toMatchObject({ node: 'lb1', stage: 'hand over', code: 'NO_HEIR' });
+    expect(changes(all)).toEqual([]);
+    expect(shown).toContain('holds tts, hands over first');
   });
 
   it('starts keepalived again when the failover does not happen', async () => {
