@@ -4,7 +4,7 @@ import type { FollowedRun, NodeAgent, OnLine, UploadResult } from './agent.js';
 import type { Cluster } from './cluster.js';
 import { rolloutOrder } from './order.js';
 import type { PreflightGiven, Prepared } from './preflight.js';
-import { planInWords, preflight } from './preflight.js';
+import { asPlanned, doneNodes, lookAgain, planInWords, preflight, requireSameVrrp } from './preflight.js';
 import type { RolloutReport } from './report-rollout.js';
 import { releaseOf, reportOf, table, unchangedReport } from './report-rollout.js';
 import { rollOut } from './rollout.js';
@@ -32,16 +32,18 @@ export interface DeployGiven extends RolloutGiven, PreflightGiven {
 export async function deployRelease(given: DeployGiven): Promise<RolloutReport> {
   const { cluster, release } = given;
   const prepared = await preflight(cluster, given);
-  const { views: before, notes, uploads, done, reloaded } = prepared;
+  const { views: shown, notes, uploads, plans } = prepared;
   const outline = outlineOf(cluster, prepared, release.title);
-  const nothingDone = { site: cluster.site, title: release.title, views: before, notes };
+  const nothingDone = { site: cluster.site, title: release.title, views: shown, notes };
   if (given.isCheck) {
     await given.confirm(outline);
     return unchangedReport({ ...nothingDone, outcome: 'checked' });
   }
-  const isDone = [...cluster.chosen].every((name) => done.has(name));
+  const isDone = [...cluster.chosen].every((name) => prepared.done.has(name));
   if (!isDone && !(await given.confirm(outline)))
     return unchangedReport({ ...nothingDone, outcome: 'declined' });
+  const before = isDone ? shown : await lookAgain(cluster, shown);
+  requireSameVrrp(cluster, before);
   const { result: rolled, watched } = await watching(isDone ? undefined : given.watch, () =>
     rollOut(
       cluster,
@@ -49,7 +51,8 @@ export async function deployRelease(given: DeployGiven): Promise<RolloutReport> 
         verb: 'install',
         title: release.title,
         goal: goalOf(release, prepared),
-        ...{ done, reloaded },
+        done: doneNodes(before, plans, release),
+        reloaded: asPlanned(prepared.reloaded, shown, before),
         run: (agent, onLine) => {
           const uploaded = uploads.get(agent.name);
           if (uploaded === undefined) throw new Error(`nothing was sent to ${agent.name}`);

@@ -113,7 +113,7 @@ function before(status: NodeStatus | null): State {
   return { goal: { digest, siteDigest }, title: `${name} ${version}` };
 }
 
-const same = (one: Goal, other: Goal): boolean =>
+export const same = (one: Goal, other: Goal): boolean =>
   one?.digest === other?.digest && one?.siteDigest === other?.siteDigest;
 
 function disagree(views: readonly NodeView[], why: string): Error {

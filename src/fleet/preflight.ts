@@ -1,7 +1,7 @@
 import { refusedError } from '../errors.js';
 import type { Argv } from '../host/process.js';
-import type { NodeView } from '../model/cluster.js';
-import { isUnreadable } from '../model/cluster.js';
+import type { ClusterVip, NodeView } from '../model/cluster.js';
+import { holdersOf, isUnreadable } from '../model/cluster.js';
 import type { Finding, FindingCode } from '../model/diagnosis.js';
 import { diagnose } from '../model/diagnosis.js';
 import { inStep } from '../report.js';
@@ -13,6 +13,7 @@ import type { Goal } from './judge.js';
 import { hasGoal } from './judge.js';
 import type { NodePlan } from './node-plan.js';
 import { askPlan, onlyReloads } from './node-plan.js';
+import { rolloutOrder } from './order.js';
 import { inParallel } from './parallel.js';
 import { vrrpChanges } from './vrrp-change.js';
 import { list, reasonInFull } from './words.js';
@@ -96,11 +97,11 @@ export async function preflight(cluster: Cluster, given: PreflightGiven): Promis
 }
 
 /** The state between the nodes as it stays, not as it is in the seconds of a failover. @throws BundleError exit 5 */
-export async function lookSteadily(cluster: Cluster): Promise<readonly NodeView[]> {
+export async function lookSteadily(cluster: Cluster, verb = 'look'): Promise<readonly NodeView[]> {
   return inStep(
     cluster.reporter,
-    'look',
-    `look at ${cluster.agents.map(({ name }) => name).join(', ')}`,
+    verb,
+    `${verb} at ${cluster.agents.map(({ name }) => name).join(', ')}`,
     async () => {
       const { answer } = await until(
         cluster.clock,
@@ -122,8 +123,55 @@ export async function lookSteadily(cluster: Cluster): Promise<readonly NodeView[
   );
 }
 
+/**
+ * The nodes as they are once somebody has said yes, which may be an hour after the first look: the rollout goes by
+ * this, and what it changes in the outline is said.
+ * @param shown what the outline was made from
+ * @throws BundleError exit 5, as at the first look
+ */
+export async function lookAgain(cluster: Cluster, shown: readonly NodeView[]): Promise<readonly NodeView[]> {
+  const now = await lookSteadily(cluster, 'look again');
+  for (const line of outlineChanges(cluster, shown, now)) cluster.reporter.warn(line);
+  return now;
+}
+
+function outlineChanges(
+  { site, chosen }: Cluster,
+  shown: readonly NodeView[],
+  now: readonly NodeView[],
+): string[] {
+  const holders = (vip: ClusterVip, views: readonly NodeView[]): string =>
+    list(holdersOf(vip, views)) || 'nobody';
+  const order = (views: readonly NodeView[]): string =>
+    rolloutOrder(site, views)
+      .filter((name) => chosen.has(name))
+      .join(', ');
+  return [
+    ...site.vips
+      .filter((vip) => holders(vip, shown) !== holders(vip, now))
+      .map(
+        (vip) =>
+          `VIP ${vip.name} went from ${holders(vip, shown)} to ${holders(vip, now)} since the nodes were first looked at`,
+      ),
+    ...(order(shown) === order(now) ? [] : [`the order is not that of the outline any more: ${order(now)}`]),
+  ];
+}
+
+/** Of these nodes, those that still have what they were planned with. */
+export function asPlanned(
+  names: ReadonlySet<string>,
+  shown: readonly NodeView[],
+  now: readonly NodeView[],
+): Set<string> {
+  const state = (views: readonly NodeView[], name: string): string => {
+    const status = views.find(({ node }) => node === name)?.status;
+    return JSON.stringify([status?.bundle.digest, status?.siteDigest, status?.unfinished?.run]);
+  };
+  return new Set([...names].filter((name) => state(shown, name) === state(now, name)));
+}
+
 /** @throws BundleError exit 5 */
-function requireSameVrrp({ site }: Cluster, views: readonly NodeView[]): void {
+export function requireSameVrrp({ site }: Cluster, views: readonly NodeView[]): void {
   const changes = vrrpChanges(site, views);
   if (changes.length === 0) return;
   throw refusedError({
@@ -155,7 +203,7 @@ function unreadable(views: readonly NodeView[]): string[] {
     .map(({ node, words }) => `${node}: ${words}\n  next: on ${node}: airbundle status`);
 }
 
-function preflightFailed(problems: readonly string[]): Error {
+export function preflightFailed(problems: readonly string[]): Error {
   return refusedError({
     code: 'PREFLIGHT_FAILED',
     message: `the nodes are not fit for the change as they are; nothing that runs was changed (${String(problems.length)} ${problems.length === 1 ? 'reason' : 'reasons'})`,
@@ -201,7 +249,7 @@ function otherGoal(node: string, { bundle, siteDigest }: NodePlan, { goal }: Rel
 }
 
 /** Nothing to do: the release, the site and every step of the plan. */
-function doneNodes(
+export function doneNodes(
   views: readonly NodeView[],
   plans: ReadonlyMap<string, NodePlan>,
   { goal }: Release,

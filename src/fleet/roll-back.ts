@@ -7,11 +7,11 @@ import type { Cluster } from './cluster.js';
 import type { RolloutGiven } from './deploy-release.js';
 import { changeInWords, handOverInWords, watching } from './deploy-release.js';
 import type { GoingBack } from './going-back.js';
-import { chooseGoingBack, needsTwo, rollbackWords } from './going-back.js';
+import { chooseGoingBack, needsTwo, rollbackWords, same } from './going-back.js';
 import { hasGoal } from './judge.js';
 import { fromJson, lookAt } from './look.js';
 import { rolloutOrder } from './order.js';
-import { lookSteadily, notesOf } from './preflight.js';
+import { asPlanned, lookAgain, lookSteadily, notesOf, preflightFailed } from './preflight.js';
 import type { RolloutReport } from './report-rollout.js';
 import { releaseOf, reportOf, table, unchangedReport } from './report-rollout.js';
 import { rollOut } from './rollout.js';
@@ -30,21 +30,21 @@ const DRY_MS = 5 * 60_000;
  */
 export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> {
   const { cluster } = given;
-  const before = await lookSteadily(cluster);
-  const back = chooseGoingBack(before, given.to);
-  const notes = notesOf(cluster, before);
+  const shown = await lookSteadily(cluster);
+  const back = chooseGoingBack(shown, given.to);
+  const notes = notesOf(cluster, shown);
   const title = `back to ${back.title}`;
   const going = cluster.agents.filter(({ name }) => cluster.chosen.has(name) && !back.done.has(name));
   const reloaded = await tryAll(going, cluster, back);
-  const nothingDone = { site: cluster.site, title, views: before, notes };
-  const order = rolloutOrder(cluster.site, before).filter((name) => cluster.chosen.has(name));
+  const nothingDone = { site: cluster.site, title, views: shown, notes };
+  const order = rolloutOrder(cluster.site, shown).filter((name) => cluster.chosen.has(name));
   const lines = order.map((name, index) => {
-    const view = before.find(({ node }) => node === name);
+    const view = shown.find(({ node }) => node === name);
     return [
       `${String(index + 1)}.`,
       name,
       changeInWords(back.done.has(name) ? releaseOf(view) : back.title, view),
-      handOverInWords(cluster, view, before, { done: back.done, reloaded }),
+      handOverInWords(cluster, view, shown, { done: back.done, reloaded }),
     ];
   });
   const outline = [
@@ -59,17 +59,26 @@ export async function rollBackAll(given: RollBackGiven): Promise<RolloutReport> 
   }
   if (going.length > 0 && !(await given.confirm(outline)))
     return unchangedReport({ ...nothingDone, outcome: 'declined' });
+  const before = going.length === 0 ? shown : await lookAgain(cluster, shown);
+  const { done } = sameWayBack(back, chooseGoingBack(before, given.to));
   const { result: rolled, watched } = await watching(going.length === 0 ? undefined : given.watch, () =>
     rollOut(
       cluster,
       {
-        ...{ verb: 'rollback', title: back.title, goal: back.goal, done: back.done, reloaded },
+        ...{ verb: 'rollback', title: back.title, goal: back.goal, done },
+        reloaded: asPlanned(reloaded, shown, before),
         run: (agent, onLine) => backOn(agent, cluster, back, onLine),
       },
       before,
     ),
   );
   return reportOf({ site: cluster.site, title, before, rolled, watched, notes });
+}
+
+/** @throws BundleError exit 5 when the nodes would not go by now where somebody agreed that they go */
+function sameWayBack(agreed: GoingBack, now: GoingBack): GoingBack {
+  if (same(agreed.goal, now.goal)) return now;
+  throw preflightFailed([`it would be a rollback to ${now.title} by now, not to ${agreed.title}`]);
 }
 
 /** What is read of a node's own plan to go back. */

@@ -206,6 +206,48 @@ describe('a rollback over scripted nodes', () => {
     expect(all.nodes.map(({ history }) => history)).toEqual([[old], [old]]);
   });
 
+  const agreedAfter = (all: ReturnType<typeof scripted>, meanwhile: () => void) =>
+    rollBackAll({
+      ...all.given({
+        confirm: async () => {
+          meanwhile();
+          return true;
+        },
+      }),
+      to: undefined,
+    });
+
+  it('goes by what the nodes are when somebody has said yes', async () => {
+    const all = scripted({ installed: [V2, V1] });
+    const report = await agreedAfter(all, () => {
+      all.node('lb2').history = [V1];
+    });
+    expect(report.nodes.map(({ outcome }) => outcome)).toEqual(['changed', 'was there']);
+    expect(changes(all)).toEqual(['stop lb1', 'start lb1', 'rollback lb1']);
+  });
+
+  it('refuses when the nodes are not fit any more', async () => {
+    const all = scripted({ installed: [V2, V1] });
+    const rollout = agreedAfter(all, () => {
+      all.node('lb2').isDeaf = true;
+    });
+    await expect(rollout).rejects.toMatchObject({ code: 'PREFLIGHT_FAILED', exit: 5 });
+    expect(changes(all)).toEqual([]);
+  });
+
+  it('refuses when it would go to another release than the one that was agreed to', async () => {
+    const all = scripted({ installed: [V2, V1] });
+    const rollout = agreedAfter(all, () => {
+      for (const node of all.nodes) node.history = [V1];
+    });
+    await expect(rollout).rejects.toMatchObject({
+      code: 'PREFLIGHT_FAILED',
+      exit: 5,
+      details: ['it would be a rollback to no bundle by now, not to tts-ha 1.0.0'],
+    });
+    expect(changes(all)).toEqual([]);
+  });
+
   it('changes nothing with --check', async () => {
     const all = scripted({ installed: [V2, V1] });
     expect([(await back(all, true)).outcome, changes(all)]).toEqual(['checked', []]);

@@ -257,6 +257,98 @@ describe('what a rollout refuses before the first change', () => {
   });
 });
 
+describe('a rollout whose nodes have changed while the question was open', () => {
+  /** @param meanwhile what happens before somebody says yes */
+  const agreedAfter = (all: ReturnType<typeof scripted>, meanwhile: () => void) =>
+    deployRelease(
+      all.given({
+        confirm: async () => {
+          meanwhile();
+          return true;
+        },
+      }),
+    );
+  /** The VIP goes from lb1 to lb2, as after a failed check that is well again. */
+  const failOver = (all: ReturnType<typeof scripted>) => async () => {
+    all.node('lb1').haproxy = 'failed';
+    await all.cluster.agents[0]!.run(['ip', '-o', '-4', 'addr', 'show']);
+    all.node('lb1').haproxy = 'active';
+  };
+
+  it('goes by who serves now, and says so', async () => {
+    const all = scripted();
+    const report = await deployRelease(
+      all.given({
+        confirm: async () => {
+          await failOver(all)();
+          return true;
+        },
+      }),
+    );
+    expect(report.outcome).toBe('done');
+    expect(changes(all)).toEqual(['install lb1', 'stop lb2', 'start lb2', 'install lb2']);
+    expect(all.warnings).toEqual([
+      'warning: VIP tts went from lb1 to lb2 since the nodes were first looked at',
+      'warning: the order is not that of the outline any more: lb1, lb2',
+    ]);
+    expect(all.seen).toEqual({ most: 1, least: 1 });
+  });
+
+  it('says nothing when all is as it was', async () => {
+    const all = scripted();
+    await deployRelease(all.given());
+    expect(all.warnings).toEqual([]);
+  });
+
+  it('does not blame a node for a backend that went down before its change', async () => {
+    const all = scripted();
+    const report = await agreedAfter(all, () => {
+      for (const node of all.nodes) node.backend = 'DOWN';
+    });
+    expect(report.outcome).toBe('done');
+  });
+
+  it('refuses two holders', async () => {
+    const all = scripted();
+    const rollout = agreedAfter(all, () => {
+      all.node('lb2').isDeaf = true;
+    });
+    await expect(rollout).rejects.toMatchObject({ code: 'PREFLIGHT_FAILED', exit: 5 });
+    expect(changes(all)).toEqual([]);
+  });
+
+  it('refuses a node that went away', async () => {
+    const all = scripted();
+    const rollout = agreedAfter(all, () => {
+      all.node('lb2').isAway = true;
+    });
+    await expect(rollout).rejects.toMatchObject({
+      code: 'PREFLIGHT_FAILED',
+      details: ['lb2 cannot be asked: connection refused'],
+    });
+    expect(changes(all)).toEqual([]);
+  });
+
+  it('refuses a virtual router id that would split them by now', async () => {
+    const all = scripted();
+    const rollout = agreedAfter(all, () => {
+      all.node('lb2').virtualRouterId = 77;
+    });
+    await expect(rollout).rejects.toMatchObject({ code: 'VRRP_WOULD_SPLIT', exit: 5 });
+    expect(changes(all)).toEqual([]);
+  });
+
+  it('changes a node that had everything and does not have it any more, with a hand-over', async () => {
+    const all = scripted({ haproxyIs: 'reloaded' });
+    all.node('lb1').history = [V2, V1];
+    await agreedAfter(all, () => {
+      all.node('lb1').history = [V1];
+    });
+    // What its plan said, a reload at most, was said of another state.
+    expect(changes(all)).toEqual(['install lb2', 'stop lb1', 'start lb1', 'install lb1']);
+  });
+});
+
 describe('a rollout that fails on the way', () => {
   it.each(SIX)('ends at %s when its installation fails, and the service goes on', async (name) => {
     const all = scripted({ count: 6, mischief: on('install', name, failedRun) });

@@ -38,6 +38,7 @@ export interface ScriptedNode {
   /** Holds the VIP whenever keepalived runs, whoever else does. */
   isDeaf: boolean;
   preempt: boolean;
+  virtualRouterId: number;
 }
 
 /** What a test breaks: called before each thing that happens. */
@@ -58,6 +59,8 @@ export interface Scripted {
   holders(): string[];
   /** The most nodes that had the VIP at once, and the least. */
   readonly seen: { most: number; least: number };
+  /** The warnings that were printed. */
+  readonly warnings: string[];
   given(more?: Partial<DeployGiven>): DeployGiven;
   node(name: string): ScriptedNode;
 }
@@ -93,8 +96,10 @@ export function scripted({
     isAway: false,
     isDeaf: false,
     preempt: false,
+    virtualRouterId: 51,
   }));
   const events: string[] = [];
+  const warnings: string[] = [];
   const seen = { most: 0, least: 99 };
   let master: string | undefined;
   const elect = (): void => {
@@ -133,6 +138,7 @@ export function scripted({
     events,
     holders,
     seen,
+    warnings,
     node: (name) => nodes.find((node) => node.name === name)!,
     cluster: {
       site,
@@ -149,7 +155,7 @@ export function scripted({
         format: 'text',
         quiet: true,
         color: false,
-        stream: { write: () => true },
+        stream: { write: (text: string) => warnings.push(text.trimEnd()) },
         now: () => 0,
       }),
       interrupted: () => false,
@@ -195,6 +201,7 @@ export function scripted({
         ...someInstance(name),
         priority: node.priority,
         preempt: node.preempt,
+        virtualRouterId: node.virtualRouterId,
         peers: nodes.filter((other) => other.name !== name).map(({ address }) => address),
       },
       backends: [{ proxy: 'tts', server: 'tts1', status: node.backend, check: 'L7OK' }],
