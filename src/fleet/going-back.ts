@@ -1,5 +1,7 @@
 import { refusedError, usageError } from '../errors.js';
 import type { NodeView } from '../model/cluster.js';
+import { isBare } from '../model/cluster.js';
+import { target } from '../model/layout.js';
 import type { NodeStatus } from '../model/node-status.js';
 import type { Goal } from './judge.js';
 import { hasGoal } from './judge.js';
@@ -29,26 +31,20 @@ const NOTHING: State = { goal: null, title: 'no bundle' };
 export function chooseGoingBack(views: readonly NodeView[], to: string | undefined): GoingBack {
   if (to !== undefined) return chosen(views, to);
   const latest = latestOf(views);
-  if (latest === undefined)
-    throw refusedError({
-      code: 'NOTHING_TO_UNDO',
-      message: 'no bundle is installed on any of the nodes',
-      hint: 'Nothing was changed.',
-    });
-  const target = before(latest.status);
-  const done = views.filter(({ status }) => hasGoal(status, target.goal)).map(({ node }) => node);
+  if (latest === undefined) throw nothingToUndo(views);
+  const back = before(latest.status);
+  const done = views.filter(({ status }) => hasGoal(status, back.goal)).map(({ node }) => node);
   const going = views.filter(({ node }) => !done.includes(node));
   const unknown = going.filter(
     ({ status }) => status?.canGoBack !== true && (status?.unfinished ?? null) === null,
   );
-  if (unknown.length > 0)
-    throw disagree(views, `what was before is not recorded on ${list(unknown.map(({ node }) => node))}`);
+  if (unknown.length > 0) throw disagree(views, unknownInWords(unknown));
   const others = going.filter(
-    ({ status }) => !same(before(status).goal, target.goal) && !same(current(status).goal, target.goal),
+    ({ status }) => !same(before(status).goal, back.goal) && !same(current(status).goal, back.goal),
   );
   if (others.length > 0)
-    throw disagree(views, `${list(others.map(({ node }) => node))} would not come to ${target.title}`);
-  return { ...target, done: new Set(done) };
+    throw disagree(views, `${list(others.map(({ node }) => node))} would not come to ${back.title}`);
+  return { ...back, done: new Set(done) };
 }
 
 /** The one that was changed last: the highest release, then the newest commit. */
@@ -116,17 +112,48 @@ function before(status: NodeStatus | null): State {
 export const same = (one: Goal, other: Goal): boolean =>
   one?.digest === other?.digest && one?.siteDigest === other?.siteDigest;
 
+function unknownInWords(views: readonly NodeView[]): string {
+  const names = (some: readonly NodeView[]): string => list(some.map(({ node }) => node));
+  const unheard = views.filter((view) => view.status === null && !isBare(view));
+  const unrecorded = views.filter((view) => !unheard.includes(view));
+  return [
+    ...(unheard.length === 0 ? [] : [`what is on ${names(unheard)} is not known`]),
+    ...(unrecorded.length === 0 ? [] : [`what was before is not recorded on ${names(unrecorded)}`]),
+  ].join(', and ');
+}
+
+/** Of a node without a status: what keeps us from knowing it, in its own words. */
+function emptyInWords(view: NodeView): string {
+  if (isBare(view)) return `${view.node}: ${NOTHING.title}`;
+  return `${view.node}: ${view.reach === 'answered' ? '' : 'cannot be asked: '}${view.words}`;
+}
+
+/** A first installation that was left unfinished has committed nothing: no status tells of it. */
+function nothingToUndo(views: readonly NodeView[]): Error {
+  return refusedError({
+    code: 'NOTHING_TO_UNDO',
+    message: `no bundle is installed on any of the nodes${views.every(isBare) ? '' : ' that could be asked'}; nothing was changed`,
+    details: views.map(emptyInWords),
+    hint: [
+      `Where a first installation was left unfinished, as root on that node, in the folder of the bundle (a deploy puts it below ${target.state}/incoming, and the key into desk there):`,
+      'sh install.sh rollback --key KEY --fingerprint FINGERPRINT',
+    ].join('\n'),
+  });
+}
+
 function disagree(views: readonly NodeView[], why: string): Error {
   return refusedError({
     code: 'NODES_DISAGREE',
     message: `the nodes cannot go back together: ${why}; nothing was changed`,
-    details: views.map(({ node, status }) => {
+    details: views.map((view) => {
+      const { node, status } = view;
+      if (status === null) return emptyInWords(view);
       const words = (state: State): string =>
         state.goal === null
           ? state.title
           : `${state.title} (${state.goal.digest.slice(0, 16)}, site ${state.goal.siteDigest?.slice(0, 8) ?? 'none'})`;
-      const past = status?.canGoBack === true ? words(before(status)) : 'not recorded';
-      return status === null ? `${node}: no bundle` : `${node}: ${words(current(status))}, before: ${past}`;
+      const past = status.canGoBack ? words(before(status)) : 'not recorded';
+      return `${node}: ${words(current(status))}, before: ${past}`;
     }),
     hint: 'Say which one: --to DIGEST. Or bring them to one release first: run the deploy again.',
   });

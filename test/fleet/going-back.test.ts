@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { chooseGoingBack, rollbackWords } from '../../src/fleet/going-back.js';
 import { rollBackAll } from '../../src/fleet/roll-back.js';
+import type { BundleError } from '../../src/errors.js';
+import type { NodeView } from '../../src/model/cluster.js';
 import type { NodeStatus } from '../../src/model/node-status.js';
 import type { Mischief } from './scripted-cluster.js';
 import { changes, scripted, V1, V2 } from './scripted-cluster.js';
-import { bare, someStatus, someView } from './views.js';
+import { away, bare, someStatus, someView } from './views.js';
 
 const SITE = 'e'.repeat(64);
 const digest = (version: number): string => String(version).repeat(64);
@@ -70,6 +72,41 @@ describe('where a rollback of all nodes goes to', () => {
     expect(() => chooseGoingBack([bare('lb1'), bare('lb2')], undefined)).toThrow(
       expect.objectContaining({ code: 'NOTHING_TO_UNDO' }) as Error,
     );
+  });
+
+  const thrownBy = (views: NodeView[]) => {
+    try {
+      chooseGoingBack(views, undefined);
+    } catch (error) {
+      return error as BundleError;
+    }
+    throw new Error('it was not refused');
+  };
+
+  it('nowhere when one of them cannot be asked, in its own words', () => {
+    const unread = someView(
+      'lb3',
+      false,
+      {},
+      { status: null, words: 'airbundle status does not answer: Killed' },
+    );
+    const error = thrownBy([at('lb1', 2, 1), away('lb2'), unread, bare('lb4')]);
+    expect(error.message).toContain(
+      'what is on lb2 and lb3 is not known, and what was before is not recorded on lb4',
+    );
+    expect(error.details.slice(1)).toEqual([
+      'lb2: cannot be asked: connection refused',
+      'lb3: airbundle status does not answer: Killed',
+      'lb4: no bundle',
+    ]);
+  });
+
+  it('nowhere when nothing is committed, with what takes an unfinished first installation back', () => {
+    const error = thrownBy([bare('lb1'), away('lb2')]);
+    expect(error.code).toBe('NOTHING_TO_UNDO');
+    expect(error.details).toEqual(['lb1: no bundle', 'lb2: cannot be asked: connection refused']);
+    expect(error.hint).toContain('/var/lib/airbundle/incoming');
+    expect(error.hint).toContain('sh install.sh rollback --key KEY --fingerprint FINGERPRINT');
   });
 
   it('the digest that is given, when the nodes disagree', () => {
