@@ -23,8 +23,8 @@ interface State {
 const NOTHING: State = { goal: null, title: 'no bundle' };
 
 /**
- * The state to which all nodes go back: the one before the last run of those that have the newest release; nodes that
- * never got that release are there already. Pure.
+ * The state to which all nodes go back: the one before the last rollout, which is the last run of those that have the
+ * newest release, or one that was ended before it committed; nodes that it never came to are there already. Pure.
  * @param to a digest or its first 8 digits, instead of that
  * @throws BundleError exit 5 when the nodes do not agree
  */
@@ -32,7 +32,7 @@ export function chooseGoingBack(views: readonly NodeView[], to: string | undefin
   if (to !== undefined) return chosen(views, to);
   const latest = latestOf(views);
   if (latest === undefined) throw nothingToUndo(views);
-  const back = before(latest.status);
+  const back = beforeLastRun(views, latest.status);
   const done = views.filter(({ status }) => hasGoal(status, back.goal)).map(({ node }) => node);
   const going = views.filter(({ node }) => !done.includes(node));
   const unknown = going.filter(
@@ -45,6 +45,15 @@ export function chooseGoingBack(views: readonly NodeView[], to: string | undefin
   if (others.length > 0)
     throw disagree(views, `${list(others.map(({ node }) => node))} would not come to ${back.title}`);
   return { ...back, done: new Set(done) };
+}
+
+/** A rollout that was ended on its first node committed nothing: what all have is what they go back to. */
+function beforeLastRun(views: readonly NodeView[], latest: NodeStatus | null): State {
+  const wasEnded = views.some(
+    ({ status }) =>
+      status?.unfinished?.kind === 'install' && same(current(status).goal, current(latest).goal),
+  );
+  return wasEnded ? current(latest) : before(latest);
 }
 
 /** The one that was changed last: the highest release, then the newest commit. */

@@ -225,22 +225,26 @@ describe('a rollback over scripted nodes', () => {
     expect(release(all, 'lb1')).toBe('1.0.0');
   });
 
-  it('takes back a killed install and then the release below it where the goal is nothing', async () => {
+  // The release that all have served for months: it was taken off all of them, since no node had a newer one.
+  it('takes back a killed install alone where the rollout committed nothing yet', async () => {
     const all = scripted({ installed: [V1] });
     all.node('lb2').unfinished = killed;
     expect((await back(all)).outcome).toBe('done');
-    expect(changes(all)).toEqual(['rollback lb2', 'rollback lb2', 'rollback lb1']);
-    expect(all.nodes.map(({ name }) => release(all, name))).toEqual([undefined, undefined]);
+    expect(changes(all)).toEqual(['rollback lb2']);
+    expect(all.nodes.map(({ name }) => release(all, name))).toEqual(['1.0.0', '1.0.0']);
   });
 
-  it('takes back a killed install and then the site file below it', async () => {
+  it('takes back a killed install of another site file alone where the rollout committed nothing yet', async () => {
     const old = { ...V1, siteDigest: 'a'.repeat(64) };
     const all = scripted({ installed: [V1, old], haproxyIs: 'reloaded' });
     all.node('lb1').unfinished = killed;
     expect((await back(all)).outcome).toBe('done');
-    // Only the first of its two runs was planned, so nobody knows whether the second is a reload.
-    expect(changes(all)).toEqual(['rollback lb2', 'stop lb1', 'start lb1', 'rollback lb1', 'rollback lb1']);
-    expect(all.nodes.map(({ history }) => history)).toEqual([[old], [old]]);
+    expect(changes(all)).toContain('rollback lb1');
+    expect(changes(all)).not.toContain('rollback lb2');
+    expect(all.nodes.map(({ history }) => history)).toEqual([
+      [V1, old],
+      [V1, old],
+    ]);
   });
 
   const agreedAfter = (all: ReturnType<typeof scripted>, meanwhile: () => void) =>
