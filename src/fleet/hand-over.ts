@@ -1,5 +1,5 @@
 import type { NodeView } from '../model/cluster.js';
-import { heldBy } from '../model/cluster.js';
+import { heldBy, isBare } from '../model/cluster.js';
 import { stepError } from '../errors.js';
 import type { Cluster } from './cluster.js';
 import { agentOf, tryFromOutside } from './cluster.js';
@@ -50,6 +50,12 @@ export async function handOver(cluster: Cluster, view: NodeView): Promise<Handed
   return { isStopped: false, to };
 }
 
+function stateInWords(view: NodeView): string {
+  if (isBare(view)) return 'no bundle is installed';
+  if (view.status === null) return `cannot be asked: ${view.words}`;
+  return view.status.services.map(({ unit, active }) => `${unit} ${active}`).join(', ');
+}
+
 /** Some other node has to be able to take over, before anything is stopped. @throws BundleError exit 6 */
 export function requireHeir(node: string, others: readonly NodeView[]): void {
   const isFit = ({ status }: NodeView): boolean =>
@@ -59,11 +65,7 @@ export function requireHeir(node: string, others: readonly NodeView[]): void {
     code: 'NO_HEIR',
     message: `no other node could take over from ${node}, which serves; it was left alone`,
     where: `node ${node}`,
-    details: others.map(({ node: name, status }) =>
-      status === null
-        ? `${name}: no bundle is installed`
-        : `${name}: ${status.services.map(({ unit, active }) => `${unit} ${active}`).join(', ')}`,
-    ),
+    details: others.map((view) => `${view.node}: ${stateInWords(view)}`),
     hint: 'Bring haproxy and keepalived up on another node, then run the same command again.',
   });
 }
