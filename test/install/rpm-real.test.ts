@@ -8,11 +8,17 @@ import { localHost } from '../../src/host/local.js';
 import type { Argv } from '../../src/host/process.js';
 import { installedPackages, installPackages, requirePackages } from '../../src/install/rpm.js';
 import type { RpmRun } from '../../src/install/rpm.js';
+import { makePlan } from '../../src/install/plan.js';
+import { tryPackages, withTrial } from '../../src/install/rpm-trial.js';
+import { applyRpms } from '../../src/install/steps/rpms.js';
+import { Sha256 } from '../../src/model/grammar.js';
 import { formatNevra } from '../../src/model/nevra.js';
+import type { Step } from '../../src/report.js';
 import { target } from '../../src/model/layout.js';
 import { temporaryFolder } from '../host/rooted.js';
 import { skipUnless } from '../support/skip.js';
-import { nevra } from './facts.js';
+import { bundledRpm, sha256Of } from './bundle.js';
+import { nevra, planRequest, someContents, someFacts } from './facts.js';
 
 const has = (program: string): boolean => spawnSync(program, ['--version']).status === 0;
 
@@ -33,20 +39,24 @@ describe('a real rpm', () => {
       const [program, ...words] = argv;
       return program === 'rpm' ? ['rpm', '--dbpath', database, ...words] : argv;
     };
-    const at = (file: string): string => file.replace(target.log, path.join(work, 'log'));
+    const at = (file: string): string =>
+      file
+        .replace(target.log, path.join(work, 'log'))
+        .replace(target.unpacking, path.join(work, 'unpacking.json'));
     host = {
       ...real,
       run: (argv, options) => real.run(own(argv), options),
       runLogged: (argv, log, options) => real.runLogged(own(argv), at(log), options),
       read: (file) => real.read(at(file)),
       remove: (file) => real.remove(at(file)),
+      writeDurable: (file, data, options) => real.writeDurable(at(file), data, options),
     };
   });
 
-  const build = (name: string, version: string, scriptlets = ''): string => {
+  const build = (name: string, version: string, scriptlets = '', tags: readonly string[] = []): string => {
     const folder = path.join(work, `${name}-${version}`);
     mkdirSync(folder);
-    const head = `Name: ${name}\nVersion: ${version}\nRelease: 1\nSummary: a test\nLicense: MIT\nBuildArch: noarch\nAutoReqProv: no\n`;
+    const head = `Name: ${name}\nVersion: ${version}\nRelease: 1\nSummary: a test\nLicense: MIT\nBuildArch: noarch\nAutoReqProv: no\n${tags.map((tag) => `${tag}\n`).join('')}`;
     writeFileSync(path.join(folder, 'x.spec'), `${head}%description\nA test.\n${scriptlets}\n%files\n`);
     const define = ['--define', `_topdir ${folder}`, '--define', '_binary_payload w9.gzdio'];
     execFileSync('rpmbuild', ['-bb', '--quiet', ...define, path.join(folder, 'x.spec')], { stdio: 'pipe' });
@@ -158,6 +168,63 @@ describe('a real rpm', () => {
     expect(details).toEqual([
       expect.stringContaining('the rpm database holds twice-1-1.noarch and twice-2-1.noarch'),
     ]);
+  });
+
+  describe('for missing packages and upgrades together', () => {
+    /** The plan of a bundle of these packages, for the node as it is. */
+    const planned = async (names: readonly string[]) => {
+      const rpms = names.map((name) =>
+        bundledRpm(nevra(name), `${name.replace(/-1\.noarch$/, '')}/RPMS/noarch/${name}.rpm`),
+      );
+      const contents = someContents({ rpms });
+      const facts = someFacts({ installed: await installedPackages(host) });
+      const allow = { upgrade: true, protectedNames: [], takeOver: false };
+      const plan = makePlan(planRequest({ contents, facts, allow }));
+      return { contents, plan };
+    };
+    const applied = async ({ contents, plan }: Awaited<ReturnType<typeof planned>>): Promise<void> => {
+      const held = contents.members.map((member) => ({
+        ...member,
+        sha256: member.path.endsWith('.rpm')
+          ? Sha256.parse(sha256Of(readFileSync(path.join(work, member.path))))
+          : member.sha256,
+      }));
+      const step = plan.steps.find((one) => one.kind === 'rpms');
+      if (step?.kind !== 'rpms') throw new Error('no package goes in');
+      const line = { progress: () => undefined, note: () => undefined } as unknown as Step;
+      await applyRpms(
+        host,
+        { contents: { ...contents, members: held }, staged: work, stop: () => false },
+        step,
+        line,
+      );
+    };
+
+    it('runs the transaction that it has tried: the two may need each other', async () => {
+      await installPackages(host, [build('old', '1')], runOf());
+      build('old', '2', '', ['Requires: added']);
+      build('added', '1', '', ['Requires: old = 2']);
+      const given = await planned(['old-2-1.noarch', 'added-1-1.noarch']);
+      const ran: string[] = [];
+      const real = host;
+      host = {
+        ...real,
+        run: (argv, options) => {
+          if (argv.includes('--test')) ran.push(`try ${argv[1] ?? ''}`);
+          return real.run(argv, options);
+        },
+        runLogged: (argv, log, options) => {
+          ran.push(`run ${argv[1] ?? ''}`);
+          return real.runLogged(argv, log, options);
+        },
+      };
+      const trial = await tryPackages(host, given.plan, 1, work);
+      const plan = withTrial(given.plan, trial, []);
+      expect(plan.refusals).toEqual(given.plan.refusals);
+      await applied({ ...given, plan });
+      expect(ran).toEqual(['try -U', 'run -Uvh']);
+      expect(await there()).toEqual(['added-1-1.noarch', 'old-2-1.noarch']);
+    });
   });
 
   it(

@@ -5,7 +5,6 @@ import { formatNevra } from '../../model/nevra.js';
 import type { Step } from '../../report.js';
 import type { PackageChanges } from '../package-changes.js';
 import type { Plan, PlanStep } from '../plan.js';
-import type { RpmRun } from '../rpm.js';
 import { installPackages, requirePackages } from '../rpm.js';
 import { describeOccupant } from '../rpm-locks.js';
 import { digestOf, requireDigest } from '../staged.js';
@@ -47,10 +46,11 @@ export async function applyRpms(
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
   const total = all.length;
   const unpacking = await beginUnpacking(host, paths(all));
-  const run = (upgrade: boolean, before: number): RpmRun => ({
-    upgrade,
+  // All in one transaction, as it was tried: packages that are missing may need the upgraded ones, and these them.
+  await installPackages(host, paths(all), {
+    upgrade: step.upgrade.length > 0,
     onProgress: (done) => {
-      line.progress({ done: Math.min(before + done, total), total, unit: 'items' });
+      line.progress({ done: Math.min(done, total), total, unit: 'items' });
     },
     onWait: (occupant) => {
       const name = occupant === undefined ? 'another rpm or yum' : describeOccupant(occupant);
@@ -58,8 +58,6 @@ export async function applyRpms(
     },
     stop,
   });
-  await installPackages(host, paths(step.missing), run(false, 0));
-  await installPackages(host, paths(step.upgrade), run(true, step.missing.length));
   await requirePackages(
     host,
     all.map((rpm) => rpm.nevra),
