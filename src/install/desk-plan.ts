@@ -96,7 +96,14 @@ async function verifiedBundle(
 /** rpm's answer counts only for the same packages. */
 function withNodesTrial(plan: Plan, { rpmTest }: Inventory, accepted: readonly string[]): Plan {
   const same = rpmTest !== null && rpmTest.packages.join('\n') === triedPackages(plan).join('\n');
-  return withTrial(plan, same ? { ...rpmTest, problems: rpmTest.problems.map(plain) } : undefined, accepted);
+  const trial = same
+    ? {
+        packages: rpmTest.packages,
+        problems: rpmTest.problems.map(plain),
+        obsoletes: rpmTest.obsoletes.map(plain),
+      }
+    : undefined;
+  return withTrial(plan, trial, accepted);
 }
 
 function withWarnings(plan: Plan, { keys, unsigned }: DeskPlanRequest, { trust }: Inventory): Plan {

@@ -87,7 +87,10 @@ export const InventorySchema = z.strictObject({
   unsettled: z.strictObject({ begun: z.boolean(), packages: Paths, displaced: Paths, added: Paths }),
   /** The bundle's RPMs that an isolated build has to bring to this node; null: rpm was not asked. */
   lacking: Paths.nullable(),
-  /** What `rpm --test` said to these packages of the bundle; null: it was not asked. */
-  rpmTest: z.strictObject({ packages: Paths, problems: Paths }).nullable(),
+  /**
+   * What `rpm --test` said to these packages of the bundle, and what they obsolete here (absent in inventories of
+   * before this was asked); null: it was not asked.
+   */
+  rpmTest: z.strictObject({ packages: Paths, problems: Paths, obsoletes: Paths.default([]) }).nullable(),
 });
 export type Inventory = z.infer<typeof InventorySchema>;

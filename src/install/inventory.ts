@@ -61,7 +61,14 @@ export function inventoryOf(request: InventoryRequest): Inventory {
       added: [...request.addedBefore],
     },
     lacking: request.lacking === undefined ? null : [...request.lacking].sort(),
-    rpmTest: trial === undefined ? null : { packages: [...trial.packages], problems: [...trial.problems] },
+    rpmTest:
+      trial === undefined
+        ? null
+        : {
+            packages: [...trial.packages],
+            problems: [...trial.problems],
+            obsoletes: [...trial.obsoletes],
+          },
   };
 }
 

@@ -10,6 +10,7 @@ import type {
 } from '../configure/types.js';
 import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
 import { member, target } from '../model/layout.js';
+import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
 import type { BuildWay } from '../model/packages.js';
 import { namesForBuildOnly, namesForRun } from '../model/packages.js';
@@ -25,7 +26,8 @@ import type { Unsettled } from './unsettled.js';
 import type { Receipt } from './receipt.js';
 import { recipeOf } from './receipt.js';
 import type { RpmAllowances, RpmPlan } from './rpm-plan.js';
-import { planRpms } from './rpm-plan.js';
+import { planRpms, staying } from './rpm-plan.js';
+import type { PackagedFile } from './unpacked.js';
 
 interface EveryStep {
   readonly id: string;
@@ -50,6 +52,10 @@ export type PlanStep = EveryStep &
         readonly kind: 'rpms';
         readonly missing: readonly BundledRpm[];
         readonly upgrade: readonly BundledRpm[];
+        /** Installed packages that are none of this step's business: all of them are there afterwards. */
+        readonly stays: readonly Nevra[];
+        /** What the RPMs unpack, once rpm has read their headers. */
+        readonly files?: readonly PackagedFile[];
       }
     | { readonly kind: 'root'; readonly rpms: readonly BundledRpm[] }
     | { readonly kind: 'build'; readonly jobs: readonly BuildJob[]; readonly way: BuildWay }
@@ -156,7 +162,7 @@ export function makePlan(request: PlanRequest): Plan {
   });
   const rpms = planRpms(wanted, facts.installed, request.allow, request.unsettled.packages);
   const isolated = build?.way === 'isolated';
-  const rpm = rpmStep(rpms, leftOut.length);
+  const rpm = rpmStep(rpms, leftOut.length, facts.installed);
   const buildSteps = [isolated ? rootStep(contents.rpms) : undefined, buildStep(stale, facts, build)];
   const steps = [
     trustStep(request),
@@ -318,7 +324,7 @@ export function commandScript(): string {
   ].join('\n');
 }
 
-function rpmStep(rpms: RpmPlan, leftOut: number): PlanStep | undefined {
+function rpmStep(rpms: RpmPlan, leftOut: number, installed: readonly Nevra[]): PlanStep | undefined {
   const upgrade = rpms.older.map(({ rpm }) => rpm);
   if (rpms.missing.length === 0 && upgrade.length === 0) return undefined;
   return {
@@ -332,6 +338,7 @@ function rpmStep(rpms: RpmPlan, leftOut: number): PlanStep | undefined {
     undo: 'the packages stay when a later step fails; `airbundle rollback` erases what was added',
     missing: rpms.missing,
     upgrade,
+    stays: staying(installed, upgrade),
   };
 }
 

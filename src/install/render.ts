@@ -113,12 +113,13 @@ function quoted(word: string): string {
 /** What an inventory holds, in a few lines. */
 export function renderInventory(inventory: Inventory): string {
   const { facts, bundle, asked, receipt, rpmTest } = inventory;
+  const objections = rpmTest === null ? undefined : rpmTest.problems.length + rpmTest.obsoletes.length;
   return [
     `${inventory.node ?? 'this node'}: ${facts.os.name}, release ${facts.os.release}, ${facts.arch}, ${String(facts.installed.length)} RPMs`,
     `  taken at ${inventory.takenAt}, ${bundle === null ? 'without a bundle' : `for ${bundle.name} ${bundle.version}`}`,
     `  asked about ${String(asked.files.length)} files, ${String(asked.units.length)} services, ${String(asked.sysctl.length)} kernel settings`,
     `  ${receipt === null ? 'nothing is installed' : `installed: ${receipt.contents.name} ${receipt.contents.version}`}`,
-    `  rpm --test: ${rpmTest === null ? 'not tried' : rpmTest.problems.length === 0 ? 'no objection' : `${String(rpmTest.problems.length)} objections`}`,
+    `  rpm --test: ${objections === undefined ? 'not tried' : objections === 0 ? 'no objection' : `${String(objections)} objections`}`,
     '',
   ].join('\n');
 }

@@ -127,9 +127,23 @@ export function planRpms(
 /** Of the installed packages of one name, the newest that this one would replace: same architecture, or noarch on either side. */
 function newestComparable(wanted: Nevra, there: readonly Nevra[]): Nevra | undefined {
   return there
-    .filter((nevra) => nevra.arch === wanted.arch || nevra.arch === 'noarch' || wanted.arch === 'noarch')
+    .filter((nevra) => isComparable(wanted, nevra))
     .sort(compareEvr)
     .pop();
+}
+
+function isComparable(wanted: Nevra, there: Nevra): boolean {
+  return there.arch === wanted.arch || there.arch === 'noarch' || wanted.arch === 'noarch';
+}
+
+/** Another version of the same package, or this one: one goes when the other comes. */
+export function isSamePackage(a: Nevra, b: Nevra): boolean {
+  return a.name === b.name && isComparable(a, b);
+}
+
+/** What is there before and after these upgrades. Pure. */
+export function staying(installed: readonly Nevra[], upgrade: readonly BundledRpm[]): Nevra[] {
+  return installed.filter((there) => !upgrade.some(({ nevra }) => isSamePackage(nevra, there)));
 }
 
 function refusalsOf(

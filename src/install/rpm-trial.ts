@@ -3,7 +3,11 @@ import type { Host } from '../host/host.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Plan } from './plan.js';
 import { requireSoundDatabase } from './rpm-database.js';
+import { rpmHeaders } from './rpm-headers.js';
+import { OBSOLETES_FORMAT, obsoleteRefusals } from './rpm-obsoletes.js';
 import { speaksOf, testTransaction } from './rpm.js';
+import type { PackagedFile } from './unpacked.js';
+import { FILES_FORMAT, parseFiles } from './unpacked.js';
 
 /** What rpm itself said to a set of packages. */
 export interface RpmTrial {
@@ -11,12 +15,17 @@ export interface RpmTrial {
   readonly packages: readonly string[];
   /** rpm's own words; empty: it would go in. */
   readonly problems: readonly string[];
+  /** Installed packages that would be lost to packages of another name, one sentence each. */
+  readonly obsoletes: readonly string[];
+  /** What the packages unpack. */
+  readonly files?: readonly PackagedFile[];
 }
 
 /**
- * Tries the plan's packages against the real database, without force and nodeps; undefined: there are none.
+ * Tries the plan's packages against the real database, without force and nodeps, in one transaction as the step
+ * will run them; undefined: there are none.
  * @param known how many packages the database names
- * @throws BundleError exit 5 when the database is damaged
+ * @throws BundleError exit 5 when the database is damaged, 6 when rpm cannot read a package
  */
 export async function tryPackages(
   host: Host,
@@ -27,10 +36,16 @@ export async function tryPackages(
   const step = plan.steps.find((candidate) => candidate.kind === 'rpms');
   if (step?.kind !== 'rpms') return undefined;
   await requireSoundDatabase(host, known);
-  const paths = [...step.missing, ...step.upgrade].map((rpm) => join(stage, rpm.path));
+  const rpms = [...step.missing, ...step.upgrade];
+  const paths = rpms.map((rpm) => join(stage, rpm.path));
+  const problems = await testTransaction(host, paths, step.upgrade.length > 0);
+  // One start of rpm for both: the step that unpacks them does not ask again.
+  const headers = await rpmHeaders(host, `${OBSOLETES_FORMAT}${FILES_FORMAT}\\n`, paths);
   return {
     packages: triedPackages(plan),
-    problems: await testTransaction(host, paths, step.upgrade.length > 0),
+    problems,
+    obsoletes: obsoleteRefusals(rpms, step.stays, headers),
+    files: parseFiles(headers),
   };
 }
 
@@ -47,5 +62,13 @@ export function withTrial(plan: Plan, trial: RpmTrial | undefined, accepted: rea
   const refusals = trial.problems
     .filter((line) => !accepted.some((name) => speaksOf(line, name)))
     .map((line) => `rpm: ${line} (--allow-conflict NAME accepts the problems of one package)`);
-  return { ...plan, rpmTest: 'tried', refusals: [...plan.refusals, ...refusals] };
+  const { files } = trial;
+  return {
+    ...plan,
+    steps: plan.steps.map((step) =>
+      step.kind === 'rpms' && files !== undefined ? { ...step, files } : step,
+    ),
+    rpmTest: 'tried',
+    refusals: [...plan.refusals, ...refusals, ...trial.obsoletes],
+  };
 }

@@ -237,8 +237,16 @@ export function rpmFailures(log: string): string[] {
   return log.split('\n').filter((line) => /scriptlet failed|^error:|unpacking of archive failed/.test(line));
 }
 
-/** Asks for each exact package: the exit code of an installation proves nothing. */
-export async function requirePackages(host: Host, wanted: readonly Nevra[]): Promise<void> {
+/**
+ * Asks for each exact package: the exit code of an installation proves nothing.
+ * @param stays what was installed before and has to be there still
+ * @throws BundleError exit 6
+ */
+export async function requirePackages(
+  host: Host,
+  wanted: readonly Nevra[],
+  stays: readonly Nevra[] = [],
+): Promise<void> {
   const installed = await installedPackages(host);
   const duplicates = duplicatesOf(installed, new Set(wanted.map(({ name }) => name)));
   if (duplicates.length > 0)
@@ -250,6 +258,8 @@ export async function requirePackages(host: Host, wanted: readonly Nevra[]): Pro
       `${String(lost.length)} packages are not in the rpm database after rpm ran`,
       lost.slice(0, 20),
     );
+  const gone = stays.map(formatNevra).filter((nevra) => !there.has(nevra));
+  if (gone.length > 0) throw packagesGone(gone);
 }
 
 /** The package that owns a path, or undefined. */
@@ -321,12 +331,24 @@ function rpmStuck(advice: readonly string[], quietMs: number): BundleError {
   });
 }
 
-function rpmFailed(message: string, details: readonly string[]): BundleError {
+function packagesGone(gone: readonly string[]): BundleError {
+  const more = gone.length > MOST_LINES ? ` and ${String(gone.length - MOST_LINES)} more` : '';
+  return rpmFailed(
+    `packages that the plan does not touch are no longer in the rpm database: ${gone.slice(0, MOST_LINES).join(', ')}${more}`,
+    [],
+    'rpm took them away for those that went in, or somebody else did. Install again from its RPM what this node needs of them: no rollback of this program brings it back. Then run the same command again.',
+  );
+}
+
+const MEND_AND_RUN_AGAIN =
+  'Packages that went in stay in; nothing else was changed. Mend the cause and run the same command again: packages of an unfinished step are installed again.';
+
+function rpmFailed(message: string, details: readonly string[], hint = MEND_AND_RUN_AGAIN): BundleError {
   return stepError({
     code: 'RPM_FAILED',
     message,
     where: 'step rpms',
     details,
-    hint: 'Packages that went in stay in; nothing else was changed. Mend the cause and run the same command again: packages of an unfinished step are installed again.',
+    hint,
   });
 }

@@ -27,8 +27,11 @@ const ListSchema = z.strictObject({
   ),
 });
 type Unpacked = z.infer<typeof ListSchema>['paths'][number];
+export type PackagedFile = Omit<Unpacked, 'isNew'>;
 
-const FORMAT = '[%{FILENAMES}\\t%{FILEMODES}\\t%{FILEFLAGS}\\t%{FILEDIGESTS}\\t%{FILELINKTOS}\\n]';
+/** Of RPM files and of installed packages; for parseFiles. */
+export const FILES_FORMAT =
+  '[%{FILENAMES}\\t%{FILEMODES}\\t%{FILEFLAGS}\\t%{FILEDIGESTS}\\t%{FILELINKTOS}\\n]';
 const GHOST = 0o100;
 const KINDS: Readonly<Record<number, Unpacked['kind']>> = {
   0o100000: 'file',
@@ -36,8 +39,8 @@ const KINDS: Readonly<Record<number, Unpacked['kind']>> = {
   0o040000: 'directory',
 };
 
-/** Pure: what `rpm -qp --queryformat FORMAT` prints, without what rpm does not unpack (%ghost) and devices. */
-export function parseFiles(text: string): Omit<Unpacked, 'isNew'>[] {
+/** Pure: what `rpm -qp --queryformat FILES_FORMAT` prints, without what rpm does not unpack (%ghost) and devices. */
+export function parseFiles(text: string): PackagedFile[] {
   return text.split('\n').flatMap((line) => {
     const [path, mode, flags, digest, link] = line.split('\t');
     const kind = KINDS[Number(mode) & 0o170000];
@@ -57,10 +60,15 @@ export interface Unpacking {
 /**
  * Remembers what is there, before rpm begins.
  * @param rpms paths of the RPM files
+ * @param read what they unpack, where their headers were read already
  * @throws BundleError exit 6 when rpm cannot read them
  */
-export async function beginUnpacking(host: Host, rpms: readonly string[]): Promise<Unpacking> {
-  const files = parseFiles(await rpmHeaders(host, FORMAT, rpms));
+export async function beginUnpacking(
+  host: Host,
+  rpms: readonly string[],
+  read?: readonly PackagedFile[],
+): Promise<Unpacking> {
+  const files = read ?? parseFiles(await rpmHeaders(host, FILES_FORMAT, rpms));
   const { paths: before } = await readList(host);
   // What was new to a killed run is still new: nothing else than its rpm put it there.
   const known = new Map(before.map((one) => [one.path, one]));
@@ -123,7 +131,7 @@ export async function leftByRpm(host: Host): Promise<LeftByRpm> {
 export async function overwrittenFiles(host: Host, owner: Nevra): Promise<string[]> {
   const listed = (await readList(host)).paths.filter(({ isNew, content }) => !isNew && content !== null);
   if (listed.length === 0) return [];
-  const { stdout } = await host.run(['rpm', '-q', '--queryformat', FORMAT, rpmLabel(owner)]);
+  const { stdout } = await host.run(['rpm', '-q', '--queryformat', FILES_FORMAT, rpmLabel(owner)]);
   const own = new Map(parseFiles(stdout).map((one) => [one.path, one.content]));
   const found: string[] = [];
   for (const one of listed)

@@ -12,6 +12,7 @@ import { InventorySchema } from '../../src/install/inventory-schema.js';
 import { formatInventory, readInventory } from '../../src/install/inventory.js';
 import { MASK } from '../../src/install/masked.js';
 import { formatPlan, planDocument } from '../../src/install/plan-document.js';
+import type { PlanDocument } from '../../src/install/plan-schema.js';
 import type { TakeRequest } from '../../src/install/take-inventory.js';
 import { takeInventory } from '../../src/install/take-inventory.js';
 import { BundledConfiguration } from '../../src/model/declared.js';
@@ -208,6 +209,17 @@ describe('a plan that is made elsewhere', () => {
     expect(there).toMatchObject({ rpmTest: 'not tried', refusals: [] });
     const here = JSON.parse(await planHere(host)) as Record<string, unknown>;
     expect({ ...there, rpmTest: 0, refusals: 0 }).toEqual({ ...here, rpmTest: 0, refusals: 0 });
+  });
+
+  it('tells what would be lost to packages of another name; older inventories do not know', async () => {
+    const host = node();
+    const inventory = await take(host);
+    const lost = 'gcc-4.8.5-28.el7.x86_64 obsoletes egcs-1-1.x86_64, which is installed and would be lost';
+    const rpmTest = inventory.rpmTest === null ? null : { ...inventory.rpmTest, obsoletes: [lost] };
+    const { refusals } = JSON.parse(await planThere(desk({ ...inventory, rpmTest }))) as PlanDocument;
+    expect(refusals).toContain(lost);
+    const old = { ...inventory, rpmTest: { ...inventory.rpmTest, obsoletes: undefined } };
+    expect(await planThere(desk(old as unknown as Inventory))).toBe(await planHere(host));
   });
 
   it('of a bundle that nobody proved says so', async () => {

@@ -225,6 +225,30 @@ describe('a real rpm', () => {
       expect(ran).toEqual(['try -U', 'run -Uvh']);
       expect(await there()).toEqual(['added-1-1.noarch', 'old-2-1.noarch']);
     });
+
+    it.each([
+      ['a missing package', 'b-ng-1-1.noarch'],
+      ['an upgrade', 'a-2-1.noarch'],
+    ])('refuses %s that obsoletes what is installed', async (_, name) => {
+      await installPackages(host, [build('a', '1'), build('b', '1')], runOf());
+      build('a', '2', '', name.startsWith('a-') ? ['Obsoletes: b < 2'] : []);
+      build('b-ng', '1', '', name.startsWith('b-') ? ['Obsoletes: b < 2'] : []);
+      const { plan } = await planned(['a-2-1.noarch', 'b-ng-1-1.noarch']);
+      const trial = await tryPackages(host, plan, 2, work);
+      const tried = withTrial(plan, trial, ['a', 'b', 'b-ng']);
+      expect(tried.refusals.slice(plan.refusals.length)).toEqual([
+        expect.stringContaining(`${name} obsoletes b-1-1.noarch`),
+      ]);
+    });
+
+    it('names what is gone afterwards although the plan leaves it alone', async () => {
+      await installPackages(host, [build('a', '1'), build('b', '1')], runOf());
+      build('a', '2', '', ['Obsoletes: b < 2']);
+      const { code, message } = await failure(applied(await planned(['a-2-1.noarch'])));
+      expect(code).toBe('RPM_FAILED');
+      expect(message).toContain('b-1-1.noarch');
+      expect(await there()).toEqual(['a-2-1.noarch']);
+    });
   });
 
   it(

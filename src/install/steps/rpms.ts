@@ -45,7 +45,7 @@ export async function applyRpms(
   for (const rpm of all) await requireSameRpm(host, contents, staged, rpm);
   const paths = (rpms: readonly BundledRpm[]): string[] => rpms.map((rpm) => join(staged, rpm.path));
   const total = all.length;
-  const unpacking = await beginUnpacking(host, paths(all));
+  const unpacking = await beginUnpacking(host, paths(all), step.files);
   // All in one transaction, as it was tried: packages that are missing may need the upgraded ones, and these them.
   await installPackages(host, paths(all), {
     upgrade: step.upgrade.length > 0,
@@ -61,6 +61,7 @@ export async function applyRpms(
   await requirePackages(
     host,
     all.map((rpm) => rpm.nevra),
+    step.stays,
   );
   await unpacking.done();
 }
