@@ -71,6 +71,8 @@ export const InventorySchema = z.strictObject({
     sysctl: Paths,
     units: Paths,
     owners: Paths,
+    /** Absent in inventories of before they were asked about by name: those know what the node listed. */
+    accounts: Paths.optional(),
   }),
   facts: FactsSchema,
   /** By fingerprint; `signers` of the trusted keys have to have signed. */

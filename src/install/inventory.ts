@@ -48,6 +48,7 @@ export function inventoryOf(request: InventoryRequest): Inventory {
       sysctl: [...asked.sysctl],
       units: [...asked.units],
       owners: [...asked.owners],
+      accounts: [...asked.accounts],
     },
     facts: writtenFacts(request),
     trust: request.trust,
@@ -179,8 +180,10 @@ const MAX_LACKING = 20;
 /** What was not asked is not known to be absent. @throws BundleError exit 3 */
 export function requireAnswers(inventory: Inventory, wanted: Questions, where: string): void {
   const lacking = (Object.keys(inventory.asked) as (keyof Questions)[]).flatMap((kind) => {
-    const asked = new Set(inventory.asked[kind]);
-    return wanted[kind].filter((one) => !asked.has(one)).map((one) => `${kind}: ${one}`);
+    const asked = inventory.asked[kind];
+    if (asked === undefined) return [];
+    const known = new Set(asked);
+    return wanted[kind].filter((one) => !known.has(one)).map((one) => `${kind}: ${one}`);
   });
   if (lacking.length === 0) return;
   throw invalidError({

@@ -3,7 +3,7 @@ import type { Host } from '../host/host.js';
 import { target } from '../model/layout.js';
 import { removeBuildRoot } from './build-root.js';
 import { endProcessesOf, removeBuildFolder } from './build.js';
-import { BUILD_UIDS } from './plan.js';
+import { BUILD_UIDS } from './build-uids.js';
 
 /**
  * Ends the builds that killed runs left and removes their folders and their root. The caller holds the lock, so

@@ -16,6 +16,7 @@ import type { BuildWay } from '../model/packages.js';
 import { namesForBuildOnly, namesForRun } from '../model/packages.js';
 import type { ChosenWay } from './needed-packages.js';
 import { chooseWay, eraseCandidates, neededPackages } from './needed-packages.js';
+import { BUILD_UIDS } from './build-uids.js';
 import { isEdited } from './edited.js';
 import { nodeRefusals } from './node-refusals.js';
 import { isDigestOf } from './guarded-digest.js';
@@ -142,9 +143,6 @@ export interface BuildChoice {
   /** --keep-build-packages */
   readonly keepPackages: boolean;
 }
-
-/** Builds run as one of these numeric users: no account has them, so no file or process is theirs. */
-export const BUILD_UIDS = { first: 47_801, last: 47_899 } as const;
 
 /** Contents + site + facts → steps. Pure: the same input gives the same plan. */
 export function makePlan(request: PlanRequest): Plan {

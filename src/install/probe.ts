@@ -1,10 +1,12 @@
 import { cpus } from 'node:os';
 import type { Configuration } from '../configure/types.js';
+import { refusedError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import type { Nevra } from '../model/nevra.js';
 import { byCodePoint } from '../model/nevra.js';
 import { target } from '../model/layout.js';
+import { BUILD_UIDS } from './build-uids.js';
 import type { Receipt } from './receipt.js';
 import { installedPackages, ownersOf } from './rpm.js';
 import { settingPath, settingsIn } from './sysctl-settings.js';
@@ -40,7 +42,7 @@ export interface Facts {
   readonly arch: string;
   readonly cpus: number;
   readonly installed: readonly Nevra[];
-  /** Account → numeric ids. */
+  /** Account → numeric ids: the local ones, those asked for, and whoever has a number that builds run as. */
   readonly users: ReadonlyMap<string, { readonly uid: number; readonly gid: number }>;
   readonly groups: ReadonlyMap<string, number>;
   /** Paths that are read for comparison; absent from the map: there is no regular file. */
@@ -93,6 +95,8 @@ export interface Questions {
   readonly sysctl: readonly string[];
   readonly units: readonly string[];
   readonly owners: readonly string[];
+  /** Names of users and groups. */
+  readonly accounts: readonly string[];
 }
 
 /** Larger files are compared by their digest alone. */
@@ -124,6 +128,10 @@ export function questionsOf({ configuration, receipt, contents }: ProbeRequest):
     sysctl: sorted(configuration.files.flatMap(settingsIn).map(({ key }) => key)),
     units: sorted(configuration.services.map((service) => service.unit)),
     owners: sorted(configured),
+    accounts: sorted([
+      ...configuration.users.map(({ name }) => name),
+      ...[...configuration.files, ...configuration.directories].flatMap(({ owner, group }) => [owner, group]),
+    ]),
   };
 }
 
@@ -167,8 +175,8 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readOs(host),
     host.run(['uname', '-m']).then((result) => result.stdout.trim()),
     installedPackages(host),
-    readUsers(host),
-    readGroups(host),
+    readUsers(host, asked.accounts),
+    readGroups(host, asked.accounts),
     readFiles(host, asked.files),
     readLinks(host, asked.links),
     readPresent(host, asked.directories),
@@ -241,26 +249,57 @@ async function readOs(host: Host): Promise<Facts['os']> {
   return { id: field('ID'), release: release ?? field('VERSION_ID'), name: field('PRETTY_NAME') };
 }
 
-async function readUsers(host: Host): Promise<Map<string, { uid: number; gid: number }>> {
-  const result = await host.run(['getent', 'passwd']);
+async function readUsers(
+  host: Host,
+  names: readonly string[],
+): Promise<Map<string, { uid: number; gid: number }>> {
   return new Map(
-    result.stdout.split('\n').flatMap((line) => {
-      const [name, , uid, gid] = line.split(':');
-      return name === undefined || uid === undefined || gid === undefined
-        ? []
-        : [[name, { uid: Number(uid), gid: Number(gid) }]];
-    }),
+    (await accountLines(host, 'passwd', names)).flatMap(([name, , uid, gid]) =>
+      isName(name) && isNumber(uid) && isNumber(gid) ? [[name, { uid: Number(uid), gid: Number(gid) }]] : [],
+    ),
   );
 }
 
-async function readGroups(host: Host): Promise<Map<string, number>> {
-  const result = await host.run(['getent', 'group']);
+async function readGroups(host: Host, names: readonly string[]): Promise<Map<string, number>> {
   return new Map(
-    result.stdout.split('\n').flatMap((line) => {
-      const [name, , gid] = line.split(':');
-      return name === undefined || gid === undefined ? [] : [[name, Number(gid)]];
-    }),
+    (await accountLines(host, 'group', names)).flatMap(([name, , gid]) =>
+      isName(name) && isNumber(gid) ? [[name, Number(gid)]] : [],
+    ),
   );
+}
+
+const isName = (field: string | undefined): field is string => field !== undefined && field !== '';
+const isNumber = (field: string | undefined): boolean => /^\d+$/.test(field ?? '');
+
+/** A directory service that is down may keep a question waiting for minutes. */
+const ACCOUNTS_MS = 30_000;
+const BUILD_IDS = Array.from({ length: BUILD_UIDS.last - BUILD_UIDS.first + 1 }, (_, index) =>
+  String(BUILD_UIDS.first + index),
+);
+
+/**
+ * The local ones, and by their keys the names that are given and the numbers that builds run as: a directory
+ * service (SSSD, LDAP) tells of an account when it is asked for that one, and as a rule lists none (enumerate=false).
+ * @throws BundleError exit 5 when the service does not answer
+ */
+async function accountLines(
+  host: Host,
+  database: 'passwd' | 'group',
+  names: readonly string[],
+): Promise<string[][]> {
+  const local = (await host.read(`/etc/${database}`))?.toString('utf8') ?? '';
+  // Exit code 2: some of them are nobody's.
+  const asked = await host.run(['getent', database, ...names, ...BUILD_IDS], { timeoutMs: ACCOUNTS_MS });
+  if (asked.timedOut)
+    throw refusedError({
+      code: 'PLAN_REFUSED',
+      message:
+        "this node's directory of accounts does not answer: no plan can be made, and nothing was changed",
+      where: '/etc/nsswitch.conf',
+      details: [`getent ${database} did not end within ${String(ACCOUNTS_MS / 1000)} s`],
+      hint: `Let it answer (systemctl status sssd nslcd), or take it out of that file while it is down; time getent ${database} ${names[0] ?? 'root'} tells. Then run the same command again.`,
+    });
+  return `${local}\n${asked.stdout}`.split('\n').map((line) => line.split(':'));
 }
 
 export async function readFiles(host: Host, paths: readonly string[]): Promise<Map<string, FileState>> {

@@ -222,6 +222,7 @@ export function someInventory(): Inventory {
       sysctl: [],
       units: [],
       owners: [],
+      accounts: [],
     },
     facts: someFacts(),
     configuration: NO_CONFIGURATION,

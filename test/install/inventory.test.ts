@@ -248,6 +248,19 @@ describe('a plan that is made elsewhere', () => {
     });
   });
 
+  it('is made of an inventory of before accounts were asked about by name', async () => {
+    const host = node();
+    const inventory = await take(host);
+    expect(inventory.asked.accounts).toEqual(expect.arrayContaining(['root']));
+    const old = { ...inventory, asked: { ...inventory.asked, accounts: undefined } };
+    expect(await planThere(desk(old))).toBe(await planHere(host));
+    const other = { ...inventory, asked: { ...inventory.asked, accounts: [] } };
+    await expect(planThere(desk(other))).rejects.toMatchObject({
+      code: 'INVENTORY_LACKS',
+      details: expect.arrayContaining(['accounts: root']) as string[],
+    });
+  });
+
   it('is not made of what the node was not asked', async () => {
     const inventory = await take(node(), { directory: undefined });
     expect(inventory).toMatchObject({ bundle: null, receipt: null, rpmTest: null });
