@@ -1,4 +1,4 @@
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { CommonOptions } from './commandline.js';
 import { commonOptions, reporterFor } from './commandline.js';
@@ -21,7 +21,7 @@ import type { RolloutGiven } from './fleet/deploy-release.js';
 import { deployRelease } from './fleet/deploy-release.js';
 import { installArgv, runId } from './fleet/install-run.js';
 import type { Consignment } from './fleet/local-bundle.js';
-import { readConsignment } from './fleet/local-bundle.js';
+import { readConsignment, readSiteAlone, readVrrpSecret } from './fleet/local-bundle.js';
 import { secretQuestion } from './fleet/look.js';
 import type { RemoteNode } from './fleet/remote-node.js';
 import type { RolloutReport } from './fleet/report-rollout.js';
@@ -33,7 +33,6 @@ import { watch } from './fleet/watch.js';
 import type { Host } from './host/host.js';
 import { planFlags } from './install/resume.js';
 import type { BuildWay } from './model/packages.js';
-import { parseSite } from './model/site.js';
 import type { Site } from './model/site.js';
 import { absolute, agreedTo, newRunId, stopOnSignals, wasInterrupted } from './node-command.js';
 import { buildChoice, installAllowances } from './plan-commands.js';
@@ -199,7 +198,7 @@ async function rollBackSite(
   entry: FleetEntry,
   reporter: Reporter,
 ): Promise<RolloutReport> {
-  const site = await readSiteAlone(entry.host(), options.site);
+  const site = await readSiteAlone(entry.host(), absolute(options.site));
   return withNodes(
     { entry, options, logDir: options.logDir, consignment: undefined, site, reporter },
     (cluster) => rollBackAll({ ...rolloutGiven(cluster, options), to: options.to }),
@@ -329,23 +328,15 @@ const RUN = newRunId();
 const REACH_MS = 1500;
 const WATCH_MS = 1500;
 
-/** The VRRP secret, when its file lies beside the site file here. */
-async function secretOf(host: Host, { site, options }: NodesGiven): Promise<string | undefined> {
-  if (site.vrrp === undefined) return undefined;
-  const path = join(dirname(absolute(options.site)), basename(site.vrrp.secretFile));
-  return (await host.read(path))?.toString('utf8').replace(/\r?\n$/, '');
-}
-
-async function readSiteAlone(host: Host, file: string): Promise<Site> {
-  const path = absolute(file);
-  const bytes = await host.read(path);
-  if (bytes !== undefined) return parseSite(bytes, path);
-  throw usageError({
-    code: 'NO_SITE',
-    message: 'the site file is not there',
-    where: path,
-    hint: 'Give its path: --site site.yaml',
-  });
+/** Without it nothing is compared; what is sent to the nodes was read before, and has to be there. */
+async function secretOf(host: Host, { site, options, reporter }: NodesGiven): Promise<string | undefined> {
+  try {
+    return await readVrrpSecret(host, absolute(options.site), site);
+  } catch (error) {
+    for (const line of describeError(error)) reporter.warn(line);
+    reporter.warn('the VRRP secrets of the nodes are not compared with it');
+    return undefined;
+  }
 }
 
 interface SiteStatusOptions extends CommonOptions, SshOptions {
@@ -372,7 +363,7 @@ export function siteStatusCommand(root: Command, entry: FleetEntry): void {
 async function runSiteStatus(options: SiteStatusOptions, entry: FleetEntry): Promise<void> {
   const reporter = reporterFor(options, process.env);
   try {
-    const site = await readSiteAlone(entry.host(), options.site);
+    const site = await readSiteAlone(entry.host(), absolute(options.site));
     const status = await withNodes(
       { entry, options, consignment: undefined, site, reporter, isOnlyLook: true },
       (cluster) => readSiteStatus(cluster),

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { declaredValues, requiredSecrets } from '../configure/index.js';
-import { usageError } from '../errors.js';
+import { BundleError, usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { Contents } from '../model/contents.js';
 import type { Sha256 } from '../model/grammar.js';
@@ -50,7 +50,8 @@ export interface ConsignmentRequest {
 
 /** What is sent: verified here first, whatever the nodes verify later. @throws BundleError exit 2–5 */
 export async function readConsignment(host: ReadHost, request: ConsignmentRequest): Promise<Consignment> {
-  const place = await locate(host, request.folder);
+  const bundleGiven = { code: 'NO_BUNDLE', what: 'the bundle', path: request.folder };
+  const place = await readable(bundleGiven, () => locate(host, request.folder));
   if (place.kind !== 'folder')
     throw usageError({
       code: 'NO_BUNDLE',
@@ -59,16 +60,22 @@ export async function readConsignment(host: ReadHost, request: ConsignmentReques
       hint: `Give the folder with all its files: ${dirname(request.folder)}`,
     });
   const trust = await keysFor(host, request);
-  const bundle = await verify(host, { place, ...trust, unsigned: false, reporter: request.reporter });
+  const bundle = await readable(bundleGiven, () =>
+    verify(host, { place, ...trust, unsigned: false, reporter: request.reporter }),
+  );
   const { contents } = bundle.payload;
-  const siteBytes = await readGiven(host, request.site, 'the site file');
+  const siteBytes = await readGiven(host, siteGiven(request.site));
   const site = parseSite(siteBytes, request.site, declaredValues(contents.components));
   const key = signerOf(bundle, trust.keys, request.folder);
   const siteName = 'site.yaml';
   const secrets = await Promise.all(
     requiredSecrets(contents.components, site).map(async ({ file, what }) => ({
       name: basename(file),
-      bytes: await readGiven(host, join(dirname(request.site), basename(file)), `the file with ${what}`),
+      bytes: await readGiven(host, {
+        code: 'NO_SECRET',
+        what: `the file with ${what}`,
+        path: join(dirname(request.site), basename(file)),
+      }),
     })),
   );
   return {
@@ -102,7 +109,8 @@ async function keysFor(host: ReadHost, { keys: files, fingerprints }: Consignmen
         message: 'the fingerprint of the key is needed: 64 hex digits',
         hint: 'Add: --fingerprint F, as the packager told you by another way than the medium.',
       });
-    const keys = await givenKeys(host, files, fingerprints);
+    const keysGiven = { code: 'NO_KEY', what: 'the key', path: files.join(', ') };
+    const keys = await readable(keysGiven, () => givenKeys(host, files, fingerprints));
     for (const [index, key] of keys.entries()) requireNotRemoved(key, store.removed, files[index] ?? '--key');
     return { keys, signers: 'every', removed: store.removed };
   }
@@ -115,16 +123,72 @@ async function keysFor(host: ReadHost, { keys: files, fingerprints }: Consignmen
   });
 }
 
-async function readGiven(host: ReadHost, path: string, what: string): Promise<Buffer> {
-  const bytes = await host.read(path);
+/** The site alone, for a command that brings no bundle. @throws BundleError exit 2 or 3 */
+export async function readSiteAlone(host: Pick<ReadHost, 'read'>, path: string): Promise<Site> {
+  return parseSite(await readGiven(host, siteGiven(path)), path);
+}
+
+/**
+ * The VRRP secret beside the site file here; undefined: the site has none, or its file is not there.
+ * @throws BundleError exit 2 when it is there and cannot be read
+ */
+export async function readVrrpSecret(
+  host: Pick<ReadHost, 'read'>,
+  sitePath: string,
+  site: Site,
+): Promise<string | undefined> {
+  if (site.vrrp === undefined) return undefined;
+  const path = join(dirname(sitePath), basename(site.vrrp.secretFile));
+  const given = { code: 'NO_SECRET', what: 'the file with the VRRP secret', path };
+  const bytes = await readable(given, () => host.read(path));
+  return bytes?.toString('utf8').replace(/\r?\n$/, '');
+}
+
+/** What the operator gave, for the words of an error. */
+interface Given {
+  readonly code: string;
+  readonly what: string;
+  readonly path: string;
+}
+
+const siteGiven = (path: string): Given => ({ code: 'NO_SITE', what: 'the site file', path });
+
+async function readGiven(host: Pick<ReadHost, 'read'>, given: Given): Promise<Buffer> {
+  const bytes = await readable(given, () => host.read(given.path));
   if (bytes !== undefined) return bytes;
   throw usageError({
-    code: what === 'the site file' ? 'NO_SITE' : 'NO_SECRET',
-    message: `${what} is not there`,
-    where: path,
-    hint: 'It lies beside the site file, on this machine; it is sent to the nodes from here.',
+    code: given.code,
+    message: `${given.what} is not there`,
+    where: given.path,
+    hint:
+      given.code === 'NO_SITE'
+        ? 'Give its path on this machine: --site site.yaml'
+        : 'It lies beside the site file, on this machine; it is sent to the nodes from here.',
   });
 }
+
+/** An error of the system while something given is read is about that, and no bug of this program. */
+async function readable<T>({ code, what, path }: Given, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (cause) {
+    if (cause instanceof BundleError || !(cause instanceof Error) || !('code' in cause)) throw cause;
+    const [reason, hint] = SYSTEM_WORDS[String(cause.code)] ?? [cause.message, `See: ls -l ${path}`];
+    const where = 'path' in cause && typeof cause.path === 'string' ? cause.path : path;
+    throw usageError({ code, message: `${what} cannot be read: ${reason}`, where, hint, cause });
+  }
+}
+
+const DENIED = [
+  'permission denied',
+  'Let this user read it, with the folders above it (namei -l shows them), or run this as a user who may.',
+] as const;
+
+const SYSTEM_WORDS: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
+  EACCES: DENIED,
+  EPERM: DENIED,
+  EISDIR: ['it is a folder, not a file', 'Give the path of the file itself.'],
+};
 
 /** The first of the keys that we go by whose signature is good: what a node without trust is given. */
 function signerOf(bundle: Examined, keys: readonly TrustedKey[], where: string): TrustedKey {
