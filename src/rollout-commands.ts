@@ -23,6 +23,7 @@ import { installArgv, runId } from './fleet/install-run.js';
 import type { Consignment } from './fleet/local-bundle.js';
 import { readConsignment, readSiteAlone, readVrrpSecret } from './fleet/local-bundle.js';
 import { secretQuestion } from './fleet/look.js';
+import { quoted } from './fleet/quote.js';
 import type { RemoteNode } from './fleet/remote-node.js';
 import type { RolloutReport } from './fleet/report-rollout.js';
 import { renderReport, rolloutError } from './fleet/report-rollout.js';
@@ -116,7 +117,7 @@ async function runDeploy(
       folder === undefined
         ? await rollBackSite(options, entry, reporter)
         : await deployTo(folder, options, entry, reporter);
-    finish(report, folder, options);
+    finish(report, options);
   } finally {
     reporter.close();
   }
@@ -248,7 +249,7 @@ function flagsOf(options: DeployOptions): string[] {
   }).flatMap((flag) => flag.split(' '));
 }
 
-function finish(report: RolloutReport, folder: string | undefined, options: DeployOptions): void {
+function finish(report: RolloutReport, options: DeployOptions): void {
   const isJson = options.output === 'json';
   process.stdout.write(
     isJson
@@ -258,12 +259,30 @@ function finish(report: RolloutReport, folder: string | undefined, options: Depl
   if (report.outcome === 'declined') process.exitCode = EXIT.refused;
   if (report.outcome === 'stopped') process.exitCode = EXIT.someNodesFailed;
   if (report.outcome !== 'failed') return;
-  const again = process.argv.slice(2).join(' ');
-  throw rolloutError(report, {
-    goOn: `airbundle ${again}`,
-    goBack:
-      folder === undefined ? `airbundle ${again}` : `airbundle deploy --rollback --site ${options.site}`,
-  });
+  throw rolloutError(report, nextCommands(process.argv.slice(2), options));
+}
+
+/** After a rollout that stopped; each can be pasted into a shell. @param argv what was typed, without the program */
+export function nextCommands(
+  argv: readonly string[],
+  options: SshOptions & Pick<DeployOptions, 'site' | 'rollback'>,
+): { readonly goOn: string; readonly goBack: string } {
+  const goOn = quoted(['airbundle', ...argv]);
+  const back = ['airbundle', 'deploy', '--rollback', '--site', options.site, ...connectionFlags(options)];
+  return { goOn, goBack: options.rollback === true ? goOn : quoted(back) };
+}
+
+/** The same way to the nodes; not which of them. */
+function connectionFlags({ user, port, identity, sshConfig, hostKey = new Map() }: SshOptions): string[] {
+  const one = (flag: string, value: string | undefined): string[] =>
+    value === undefined ? [] : [flag, value];
+  return [
+    ...one('--user', user),
+    ...one('--port', port === undefined ? undefined : String(port)),
+    ...one('--identity', identity),
+    ...one('--ssh-config', sshConfig),
+    ...[...hostKey].flatMap(([node, fingerprint]) => ['--host-key', `${node}=${fingerprint}`]),
+  ];
 }
 
 interface NodesGiven {
