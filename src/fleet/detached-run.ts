@@ -42,10 +42,11 @@ async function start(shell: NodeShell, { id, argv }: DetachedRun): Promise<strin
     if (!(error instanceof BundleError) || error.code !== 'NODE_COMMAND') throw error;
     throw refusedError({
       code: 'OTHER_RUN',
-      message: 'another deploy of this site is at work there with other options',
+      message:
+        'another deploy of this bundle is at work there, with other options, or another site or secret',
       where: shell.where,
       details: error.details,
-      hint: `Wait for its end, or follow it with the same options. Its log on the node: ${target.state}/deploy/${id}`,
+      hint: `Wait for its end, or follow it with the same options and the same site file. Its log on the node: ${target.state}/deploy/${id}`,
       cause: error,
     });
   }

@@ -49,15 +49,22 @@ facts() {
   echo bare
 }
 
-# Other bundles are removed unless an installer is at work: a node keeps one.
-prepare() { # stem
+idle() { # no installer is at work
+  flock -n /run/airbundle.lock true 2>/dev/null
+}
+
+# Other bundles are removed unless an installer is at work: a node keeps one. Its other desks are secrets: they go
+# too, but not within a day, in which another deploy may still be about to start its installer.
+prepare() { # stem, desk
   folder "$incoming"
   for other in "$incoming"/*; do
     if [ ! -d "$other" ] || [ "$other" = "$incoming/$1" ]; then continue; fi
-    flock -n /run/airbundle.lock true 2>/dev/null && rm -rf -- "$other"
+    idle && rm -rf -- "$other"
   done
   folder "$incoming/$1"
   folder "$incoming/$1/desk"
+  if idle; then find "$incoming/$1/desk" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf -- '{}' +; fi
+  folder "$incoming/$1/desk/$2"
   stat -f -c 'free %a %S' "$incoming/$1"
   find "$incoming/$1" -maxdepth 1 -type f -printf 'file %s %f\\n'
 }

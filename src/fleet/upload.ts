@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, scryptSync } from 'node:crypto';
 import { BundleError, refusedError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { RemoteProcess } from '../host/remote.js';
@@ -76,7 +76,8 @@ export async function upload(
   onProgress: (progress: UploadProgress) => void,
 ): Promise<UploadResult> {
   const { stem, files } = consignment;
-  const there = thereOf((await askNode(shell, ['prepare', stem])).stdout);
+  const desk = deskOf(consignment);
+  const there = thereOf((await askNode(shell, ['prepare', stem, desk])).stdout);
   const totalBytes = sum(files.map(({ sizeBytes }) => sizeBytes));
   requireRoom(shell.where, there, files, totalBytes);
   let sentBytes = 0;
@@ -93,18 +94,31 @@ export async function upload(
     told();
   }
   for (const { name, bytes } of consignment.desk)
-    await askNode(shell, ['put', stem, `desk/${name}`], { input: bytes });
+    await askNode(shell, ['put', stem, `desk/${desk}/${name}`], { input: bytes });
   const folder = `${INCOMING}/${stem}`;
   return {
     folder,
-    site: `${folder}/desk/${consignment.siteName}`,
-    key: `${folder}/desk/${consignment.key.name}`,
+    site: `${folder}/desk/${desk}/${consignment.siteName}`,
+    key: `${folder}/desk/${desk}/${consignment.key.name}`,
     sentBytes,
     keptBytes,
   };
 }
 
 const INCOMING = `${target.state}/incoming`;
+
+/** 32 MiB and about a tenth of a second a guess: the name is seen by everyone, and all but a short secret is known. */
+const DESK_COST = { N: 2 ** 15, r: 8, p: 1, maxmem: 64 * 1024 * 1024 } as const;
+
+/**
+ * Named by what lies there: another site or secret is another place, and so another command line of the installer,
+ * which is not taken for the run that is under way.
+ */
+function deskOf({ desk }: Consignment): string {
+  const hash = createHash('sha256');
+  for (const { name, bytes } of desk) hash.update(`${name}\0${String(bytes.length)}\0`).update(bytes);
+  return scryptSync(hash.digest(), 'airbundle desk', 8, DESK_COST).toString('hex');
+}
 
 interface OneFile {
   readonly stem: string;
