@@ -10,7 +10,8 @@ import { followRun } from './detached-run.js';
 import type { Consignment } from './local-bundle.js';
 import type { Patience } from './patience.js';
 import { PATIENCE, throughLosses } from './patience.js';
-import { nodeShell } from './shell.js';
+import type { NodeShell } from './shell.js';
+import { nodeShell, QUESTION_MS } from './shell.js';
 import { askNode, upload } from './upload.js';
 
 export interface RemoteNodeGiven {
@@ -46,7 +47,7 @@ export async function connectNode(given: RemoteNodeGiven): Promise<RemoteNode> {
     given.onLost(node.name, error);
   };
   try {
-    await askNode(shell, ['facts']);
+    await askFacts(shell);
   } catch (error) {
     shell.close();
     throw error;
@@ -54,8 +55,7 @@ export async function connectNode(given: RemoteNodeGiven): Promise<RemoteNode> {
   return {
     name: node.name,
     run: (argv, options = {}): Promise<RunResult> => shell.run(argv, options),
-    state: async () =>
-      (await askNode(shell, ['facts'])).stdout.trim() === 'installed' ? 'installed' : 'bare',
+    state: () => askFacts(shell),
     async upload(onProgress) {
       if (consignment === undefined) throw new Error('there is nothing to upload');
       return throughLosses(
@@ -87,6 +87,11 @@ export async function connectNode(given: RemoteNodeGiven): Promise<RemoteNode> {
       return Promise.resolve();
     },
   };
+}
+
+async function askFacts(shell: NodeShell): Promise<NodeState> {
+  const { stdout } = await askNode(shell, ['facts'], { timeoutMs: QUESTION_MS });
+  return stdout.trim() === 'installed' ? 'installed' : 'bare';
 }
 
 interface Log {

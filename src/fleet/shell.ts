@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
 import { PassThrough } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import type { BundleError } from '../errors.js';
+import { refusedError } from '../errors.js';
 import type { RemoteProcess } from '../host/remote.js';
 import type { RunResult } from '../host/process.js';
 import type { Link } from './connect.js';
@@ -23,6 +25,8 @@ const CLEAN = [
 const BEGIN = 'airbundle-begins-here';
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 const SUDO_TRIES = 3;
+/** For what takes no time where a login works. */
+export const QUESTION_MS = 60_000;
 
 export interface ShellOptions {
   readonly asRoot?: boolean;
@@ -55,10 +59,17 @@ export function nodeShell(link: Link, credentials: Credentials): NodeShell {
   const runAs = (given: Elevation, words: readonly string[], options: ShellOptions): Promise<RunResult> =>
     runOver(link, given, words, options);
 
+  const question = async (given: Elevation, words: readonly string[]): Promise<RunResult> => {
+    const answer = await runAs(given, words, { timeoutMs: QUESTION_MS });
+    if (!answer.timedOut) return answer;
+    const asked = [...(given.kind === 'root' ? [] : ['sudo']), ...words].join(' ');
+    throw silentShell(link, `"${asked}"`, QUESTION_MS);
+  };
+
   const findElevation = async (): Promise<Elevation> => {
-    const id = await runAs({ kind: 'root' }, ['id', '-u'], {});
+    const id = await question({ kind: 'root' }, ['id', '-u']);
     if (id.stdout.trim() === '0') return { kind: 'root' };
-    let tried = await runAs({ kind: 'sudo' }, ['true'], {});
+    let tried = await question({ kind: 'sudo' }, ['true']);
     if (tried.exitCode === 0) return { kind: 'sudo' };
     if (!needsPassword(tried.stderr)) throw sudoRefusal(where, user, tried.stderr);
     for (let attempt = 0; attempt < SUDO_TRIES; attempt += 1) {
@@ -68,7 +79,7 @@ export function nodeShell(link: Link, credentials: Credentials): NodeShell {
         attempt,
       );
       if (password === undefined) break;
-      tried = await runAs({ kind: 'sudo-with-password', password }, ['true'], {});
+      tried = await question({ kind: 'sudo-with-password', password }, ['true']);
       if (tried.exitCode === 0) {
         credentials.served(user, password);
         return { kind: 'sudo-with-password', password };
@@ -88,6 +99,20 @@ export function nodeShell(link: Link, credentials: Credentials): NodeShell {
   };
 }
 
+/** The machine answers, and took the login; what starts commands there does not. */
+export function silentShell(
+  { where, user }: { readonly where: string; readonly user?: string },
+  asked: string,
+  timeoutMs: number,
+): BundleError {
+  return refusedError({
+    code: 'NODE_UNREACHABLE',
+    message: `the node took the login, but did not answer ${asked} within ${String(timeoutMs / 1000)} s`,
+    where,
+    hint: `On its console: does the shell of this login wait for something (getent passwd ${user ?? 'LOGIN'}; its .bashrc and /etc/profile), does a disk hang (dmesg | tail), has it memory left (free -m)?`,
+  });
+}
+
 async function runOver(
   link: Link,
   elevation: Elevation,
@@ -95,17 +120,17 @@ async function runOver(
   options: ShellOptions,
 ): Promise<RunResult> {
   const session = await link.session();
-  const process = await session.exec(
+  const limit = limitOf(options.timeoutMs);
+  const opening = session.exec(
     quoted([...elevated(elevation), ...CLEAN, '/bin/sh', '-c', `echo ${BEGIN}; exec "$@"`, 'sh', ...words]),
   );
-  const limit = { reached: false };
-  const timer =
-    options.timeoutMs === undefined
-      ? undefined
-      : setTimeout(() => {
-          limit.reached = true;
-          process.abandon();
-        }, options.timeoutMs);
+  // Given up also when it is there later.
+  void limit.whenReached.then(() => opening.then((process) => process.abandon())).catch(() => undefined);
+  const process = await Promise.race([opening, limit.whenReached]).catch((error: unknown) => {
+    limit.clear();
+    throw error;
+  });
+  if (process === undefined) return timedOut('', '');
   const stdout = collected(options.onBytes === undefined);
   const stderr = collected(true);
   const begun = afterBeginning(process.stdout);
@@ -134,17 +159,45 @@ async function runOver(
       stdout: stdout.text(),
       stderr: stderr.text(),
       startError: undefined,
-      timedOut: limit.reached,
+      timedOut: limit.isReached(),
     };
   } catch (error) {
-    if (!limit.reached) throw error;
-    return {
-      ...{ exitCode: null, signal: undefined, startError: undefined, timedOut: true },
-      ...{ stdout: stdout.text(), stderr: stderr.text() },
-    };
+    if (!limit.isReached()) throw error;
+    return timedOut(stdout.text(), stderr.text());
   } finally {
-    clearTimeout(timer);
+    limit.clear();
   }
+}
+
+const timedOut = (stdout: string, stderr: string): RunResult => ({
+  ...{ exitCode: null, signal: undefined, startError: undefined, timedOut: true },
+  ...{ stdout, stderr },
+});
+
+interface Limit {
+  isReached(): boolean;
+  /** Never, when there is none. */
+  readonly whenReached: Promise<undefined>;
+  clear(): void;
+}
+
+function limitOf(timeoutMs: number | undefined): Limit {
+  let isReached = false;
+  let timer: NodeJS.Timeout | undefined;
+  const whenReached = new Promise<undefined>((resolve) => {
+    if (timeoutMs === undefined) return;
+    timer = setTimeout(() => {
+      isReached = true;
+      resolve(undefined);
+    }, timeoutMs);
+  });
+  return {
+    isReached: () => isReached,
+    whenReached,
+    clear: () => {
+      clearTimeout(timer);
+    },
+  };
 }
 
 interface Beginning {

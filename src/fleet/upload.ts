@@ -10,6 +10,7 @@ import type { UploadProgress, UploadResult } from './agent.js';
 import type { Consignment, FileToSend } from './local-bundle.js';
 import { NODE_SIDE } from './node-side.js';
 import type { NodeShell, ShellOptions } from './shell.js';
+import { silentShell } from './shell.js';
 
 /** Room that an upload leaves to others. */
 const SPARE_BYTES = 64 * 1024 * 1024;
@@ -25,6 +26,7 @@ export async function askNode(
     asRoot: true,
   });
   if (result.exitCode === 0) return result;
+  if (result.timedOut) throw silentShell(shell, `"${words[0]}" as root`, options.timeoutMs ?? 0);
   throw nodeSideError(shell.where, words[0], result);
 }
 

@@ -19,6 +19,9 @@ const KEEPALIVE_MS = 5000;
 /** So many times in a row without a byte from there: it is dead. */
 const KEEPALIVE_MISSES = 4;
 
+/** As long as sshd itself gives a login by its default (LoginGraceTime); a person here may be longer. */
+const ANSWER_MS = 120_000;
+
 /** The fastest that both ends have comes first; both ends' processors have AES. */
 const CIPHERS: ConnectConfig['algorithms'] = {
   cipher: [
@@ -33,14 +36,15 @@ const CIPHERS: ConnectConfig['algorithms'] = {
 
 /**
  * A connection over ssh2. The host key is judged first and synchronously: nothing of the login is sent before.
+ * @param answerMs the far end has so long for each answer of the login; while a person is asked, no time counts
  * @throws BundleError the judge's own; NODE_UNREACHABLE; LOGIN_REFUSED
  */
-export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
+export async function dialSsh(request: DialRequest, answerMs = ANSWER_MS): Promise<RemoteSession> {
   const sock =
     (await request.via?.forward(request.host, request.port)) ?? batchedSocket(request.host, request.port);
   const client = new ssh2.Client();
   const failure = new Promise<never>((_resolve, reject) => {
-    connecting(client, request, sock, reject);
+    connecting(client, { ...request, answerMs, sock }, reject);
   });
   const ready = new Promise<void>((resolve) => client.once('ready', resolve));
   try {
@@ -53,18 +57,26 @@ export async function dialSsh(request: DialRequest): Promise<RemoteSession> {
   return sessionOf(client, request.where);
 }
 
-function connecting(
-  client: Client,
-  request: DialRequest,
-  sock: Duplex,
-  reject: (error: Error) => void,
-): void {
+interface Connecting extends DialRequest {
+  readonly answerMs: number;
+  readonly sock: Duplex;
+}
+
+function connecting(client: Client, request: Connecting, reject: (error: Error) => void): void {
+  const { sock, answerMs } = request;
   let refusal: BundleError | undefined;
   const agentWords: string[] = [];
-  const slow = setTimeout(() => {
+  let slow = setTimeout(() => {
     reject(unreachable(request, `no answer within ${String(request.timeoutMs / 1000)} s`));
   }, request.timeoutMs);
-  client.once('handshake', () => {
+  const awaitLogin = (): void => {
+    clearTimeout(slow);
+    slow = setTimeout(() => {
+      reject(noLogin(request, answerMs));
+    }, answerMs).unref();
+  };
+  client.once('handshake', awaitLogin);
+  client.once('ready', () => {
     clearTimeout(slow);
   });
   client.once('close', () => {
@@ -87,7 +99,7 @@ function connecting(
     keepaliveInterval: KEEPALIVE_MS,
     // See endWhenSilent.
     keepaliveCountMax: Number.POSITIVE_INFINITY,
-    // A person may be typing a password; the far machine has its own limit.
+    // A person may be typing a password: see awaitLogin.
     readyTimeout: 0,
     algorithms: {
       ...CIPHERS,
@@ -100,7 +112,11 @@ function connecting(
     // Its type asks for a value at once; ssh2 takes undefined for "later" (client.js, tryNextAuth).
     authHandler: (methods, _partial, next) => {
       const left = (methods as readonly string[] | null) ?? [];
-      const give = next as (method: AnyAuthMethod | false) => void;
+      clearTimeout(slow);
+      const give = (method: AnyAuthMethod | false): void => {
+        awaitLogin();
+        (next as (method: AnyAuthMethod | false) => void)(method);
+      };
       request.nextAttempt(left).then(
         (attempt) => {
           give(attempt === undefined ? false : methodOf(attempt, request.user, left));
@@ -283,6 +299,16 @@ function unreachable({ where, via }: DialRequest, reason: string, cause?: Error)
     where,
     hint: `Is the address right, does sshd run there, does a firewall stand between?${via === undefined ? '' : ' Its jump host answered.'}`,
     ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** The kernel there answers, and the sshd that is in memory; what a login needs does not. */
+function noLogin({ where, user }: DialRequest, answerMs: number): BundleError {
+  return refusedError({
+    code: 'NODE_UNREACHABLE',
+    message: `sshd answers there, its login does not: nothing was said to the login as ${user} within ${String(answerMs / 1000)} s`,
+    where,
+    hint: 'On its console: has it memory and processes left (free -m; ps), does a disk hang (dmesg | tail), does a directory service keep logins waiting (sssd, LDAP)? See also: journalctl -u sshd',
   });
 }
 
