@@ -7,7 +7,7 @@ import type { RemoteProcess } from '../host/remote.js';
 import type { RunResult } from '../host/process.js';
 import type { Link } from './connect.js';
 import type { Credentials } from './credentials.js';
-import { quoted } from './quote.js';
+import { quoted, shellArguments } from './quote.js';
 import type { Elevation } from './root.js';
 import { elevated, isWrongPassword, needsPassword, sudoRefusal } from './root.js';
 
@@ -122,7 +122,7 @@ async function runOver(
   const session = await link.session();
   const limit = limitOf(options.timeoutMs);
   const opening = session.exec(
-    quoted([...elevated(elevation), ...CLEAN, '/bin/sh', '-c', `echo ${BEGIN}; exec "$@"`, 'sh', ...words]),
+    quoted([...elevated(elevation), ...CLEAN, '/bin/sh', '-c', ...shellArguments(`echo ${BEGIN}`, words)]),
   );
   // Given up also when it is there later.
   void limit.whenReached.then(() => opening.then((process) => process.abandon())).catch(() => undefined);

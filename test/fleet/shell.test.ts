@@ -1,7 +1,9 @@
+import { spawn, spawnSync } from 'node:child_process';
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Link } from '../../src/fleet/connect.js';
 import { credentials } from '../../src/fleet/credentials.js';
+import { NODE_SIDE } from '../../src/fleet/node-side.js';
 import { nodeShell } from '../../src/fleet/shell.js';
 import { askNode } from '../../src/fleet/upload.js';
 import type { RemoteEnd, RemoteProcess } from '../../src/host/remote.js';
@@ -14,6 +16,22 @@ const linkThat = (exec: (command: string) => Promise<RemoteProcess>): Link => ({
     forward: () => Promise.reject(new Error('nothing is forwarded here')),
   }),
 });
+
+/** A login shell of this machine, as sshd starts it. */
+const here =
+  (program: string) =>
+  async (command: string): Promise<RemoteProcess> => {
+    const process = spawn(program, ['-c', command]);
+    const { stdin, stdout, stderr } = process;
+    return {
+      ...{ stdin, stdout, stderr, abandon: () => undefined },
+      ended: new Promise<RemoteEnd>((resolve) => {
+        process.on('close', (exitCode: number | null) => {
+          resolve({ exitCode, signal: undefined });
+        });
+      }),
+    };
+  };
 
 /** A command that was taken and never says anything. */
 const silent = async (): Promise<RemoteProcess> => {
@@ -88,3 +106,33 @@ async function answering(text: string): Promise<RemoteProcess> {
     ended: Promise.resolve({ exitCode: 0, signal: undefined }),
   };
 }
+
+/** Those that this machine has; a csh is no shell of POSIX. */
+const SHELLS = ['sh', 'bash', 'dash', 'ksh', 'zsh', 'csh', 'tcsh'].filter(
+  (program) => spawnSync(program, ['-c', 'true']).status === 0,
+);
+const HARD = ['printf', '%s\\n', 'two\nlines', "it's! !x", 'a\\nb\\\\', '$HOME `id` "q"', '', '-n'];
+const PRINTED = 'two\nlines\nit\'s! !x\na\\nb\\\\\n$HOME `id` "q"\n\n-n\n';
+
+describe('a command for the shell of a login', () => {
+  it('has no line end and no "!", which a csh does not take inside quotes', async () => {
+    const seen: string[] = [];
+    const exec = async (command: string): Promise<RemoteProcess> => {
+      seen.push(command);
+      return here('sh')(command);
+    };
+    const shell = nodeShell(linkThat(exec), nobody);
+    expect((await shell.run(HARD)).stdout).toBe(PRINTED);
+    expect((await shell.run(['cat'], { input: 'a\0b!\n' })).stdout).toBe('a\0b!\n');
+    expect(seen.filter((command) => /[\n!]/.test(command))).toEqual([]);
+  });
+
+  it.each(SHELLS)('is understood by %s', async (program) => {
+    const shell = nodeShell(linkThat(here(program)), nobody);
+    expect(await shell.run(HARD)).toMatchObject({ exitCode: 0, stdout: PRINTED, stderr: '' });
+    expect((await shell.run(['sh', '-c', 'exit 3 # !\n'])).exitCode).toBe(3);
+    const facts = await shell.run(['/bin/sh', '-c', NODE_SIDE, 'node-side', 'facts']);
+    expect(facts).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(['bare\n', 'installed\n']).toContain(facts.stdout);
+  });
+});
