@@ -75,7 +75,7 @@ export async function readReceipt(host: Host): Promise<Receipt | undefined> {
       message: 'the receipt of the last installation cannot be read',
       where: target.receipt,
       details: [cause instanceof z.ZodError ? (z.prettifyError(cause).split('\n')[0] ?? '') : String(cause)],
-      hint: `It holds the sequence floor, so nothing goes on without it. Restore it from a backup of the node: install -m 600 BACKUP${target.receipt} ${target.receipt}`,
+      hint: `It says what is installed here, so nothing goes on without it. Restore it from a backup of the node: install -m 600 BACKUP${target.receipt} ${target.receipt}`,
       cause,
     });
   }

@@ -148,4 +148,19 @@ describe('the exit codes', () => {
     const status = read('docs/man/bundle.1').split('.SH EXIT STATUS')[1]?.split('.SH')[0] ?? '';
     expect([...status.matchAll(/^\.B (\d)$/gm)].map((match) => Number(match[1]))).toEqual(codes);
   });
+
+  it('are none of them a reserved one, and each that is a failure has its first thing to do', () => {
+    for (const name of ['README.md', 'README.ko.md'])
+      expect(read(name)).not.toMatch(/\| (?:reserved|예약) \|/);
+    for (const name of ['docs/guides/troubleshooting.md', 'docs/guides/troubleshooting.ko.md'])
+      for (const code of Object.values(EXIT).filter((one) => one !== EXIT.done))
+        expect(read(name), name).toContain(`\n| ${String(code)} | `);
+  });
+
+  it('of a missing tool name the tools that install.sh asks for', () => {
+    const [, tools = ''] = /^for tool in (.*); do$/m.exec(read('src/install/install.sh')) ?? [];
+    const words = tools.split(' ');
+    const row = `| \`TOOL_MISSING\` | 5 | ${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''} is missing |`;
+    expect(read('docs/reference/errors.md')).toContain(row);
+  });
 });

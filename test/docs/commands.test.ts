@@ -135,6 +135,15 @@ describe('every command and option', () => {
     expect([...commands.keys()].filter((name) => !sections.has(name))).toEqual([]);
   });
 
+  it("of the packager's plan is in the section of that program, too", () => {
+    const section =
+      read('docs/reference/commands.md').split('### bundle plan\n')[1]?.split('\n### ')[0] ?? '';
+    const own = commandsOf(join(folder, 'build/cli.js')).get('plan')?.options.keys() ?? [];
+    const common = read('docs/reference/commands.md').split('## Every command')[1]?.split('\n## ')[0] ?? '';
+    const missing = [...own].filter((option) => !new RegExp(`\`${option}[ \`]`).test(common + section));
+    expect(missing).toEqual([]);
+  });
+
   it('is in the man page', () => {
     const page = read('docs/man/bundle.1').replaceAll('\\-', '-');
     const missing = everyOption().filter(
