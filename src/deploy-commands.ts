@@ -38,7 +38,6 @@ export const collect = (value: string, before: readonly string[] = []): readonly
 /** The options of every command that logs in to nodes. */
 export function sshOptions(command: Command): Command {
   return command
-    .option('--node <name>', 'only this node of the site (can be repeated)', collect)
     .option('--user <name>', 'log in as; otherwise what the ssh configuration says')
     .option('--port <number>', 'the port of sshd; otherwise what the ssh configuration says', wholeNumber)
     .option('--identity <file>', 'this private key instead of those of the ssh configuration')

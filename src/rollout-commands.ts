@@ -82,7 +82,8 @@ export function deployCommand(root: Command, entry: FleetEntry): void {
       .option('--check', 'send, verify and plan on every node, then stop before the first change')
       .option('--rollback', 'every node goes back to what all had before')
       .option('--to <digest>', 'with --rollback: to the release with this digest (8 or more digits)')
-      .option('-y, --yes', 'do not ask; needed without a terminal'),
+      .option('-y, --yes', 'do not ask; needed without a terminal')
+      .option('--node <name>', 'only this node of the site (can be repeated)', collect),
   );
   installAllowances(command)
     .option('--parallel <number>', 'so many uploads and plans at once', wholeNumber, 4)

@@ -48,7 +48,7 @@ _airbundle() {
         receipts) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet --noted' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --to -h --help' -- "$word")) ;;
         sign) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --passphrase-file -h --help' -- "$word")) ;;
-        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --node --user --port --identity --ssh-config --host-key -h --help --own-view --compare-secret' -- "$word")) ;;
+        status) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --site --user --port --identity --ssh-config --host-key -h --help --own-view --compare-secret' -- "$word")) ;;
         tools) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --key --fingerprint -h --help' -- "$word")) ;;
         trust) COMPREPLY=($(compgen -W '-h --help -o --output --log-format --no-color -q --quiet -y --yes --dry-run --fingerprint --again' -- "$word")) ;;
         uninstall) COMPREPLY=($(compgen -W '-o --output --log-format --no-color -q --quiet --old-rpms -y --yes --dry-run --verbose --purge -h --help' -- "$word")) ;;

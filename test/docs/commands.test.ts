@@ -10,6 +10,8 @@ import { buildInto, commandsOf, pages, read, ROOT, shellBlocksOf, simpleCommands
 let folder = '';
 /** Commands of all programs under one roof: `bundle` is the packager's and the node's name. */
 let commands: Map<string, Command>;
+/** Of the `plan` that only the packager's program has. */
+let optionsOfDeskPlan: readonly string[] = [];
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'airbundle-docs-'));
@@ -19,6 +21,7 @@ beforeAll(() => {
   commands = new Map();
   for (const program of ['cli.js', 'installer.cjs', 'deploy.cjs'])
     for (const [name, command] of commandsOf(join(folder, 'build', program))) {
+      if (program === 'cli.js' && name === 'plan') optionsOfDeskPlan = [...command.options.keys()];
       const options = new Map([...(commands.get(name)?.options ?? []), ...command.options]);
       commands.set(name, { ...command, options });
     }
@@ -135,12 +138,21 @@ describe('every command and option', () => {
     expect([...commands.keys()].filter((name) => !sections.has(name))).toEqual([]);
   });
 
+  it('of the nodes side by side is no choice of nodes: one alone says nothing of who holds a VIP', () => {
+    expect(commands.get('deploy')?.options.has('--node')).toBe(true);
+    expect(commands.get('status')?.options.has('--node')).toBe(false);
+    const section = read('docs/reference/commands.md').split('### bundle status\n')[1]?.split('\n### ')[0];
+    expect(section).not.toContain('--node');
+  });
+
   it("of the packager's plan is in the section of that program, too", () => {
     const section =
       read('docs/reference/commands.md').split('### bundle plan\n')[1]?.split('\n### ')[0] ?? '';
-    const own = commandsOf(join(folder, 'build/cli.js')).get('plan')?.options.keys() ?? [];
     const common = read('docs/reference/commands.md').split('## Every command')[1]?.split('\n## ')[0] ?? '';
-    const missing = [...own].filter((option) => !new RegExp(`\`${option}[ \`]`).test(common + section));
+    const missing = [...optionsOfDeskPlan].filter(
+      (option) => !new RegExp(`\`${option}[ \`]`).test(common + section),
+    );
+    expect(optionsOfDeskPlan).toContain('--inventory');
     expect(missing).toEqual([]);
   });
 
