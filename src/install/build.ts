@@ -5,7 +5,7 @@ import type { Host } from '../host/host.js';
 import type { Argv, LoggedOptions } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledComponent } from '../model/contents.js';
-import { target } from '../model/layout.js';
+import { isReserved, RESERVED, target } from '../model/layout.js';
 import type { BuildWay } from '../model/packages.js';
 import { plain } from '../model/plain.js';
 import type { Step } from '../report.js';
@@ -234,7 +234,8 @@ async function processesOf(host: Host, uid: number): Promise<string[]> {
 /**
  * What is under DESTDIR, against what the component declares. DESTDIR is treated as hostile: it is taken from
  * the build's user first, so that the paths that are returned stay what they were found to be; then only
- * regular files without setuid are taken, and the declared links.
+ * regular files without setuid are taken, and the declared links; nothing at a place that decides whom the node
+ * trusts (a glob of the manifest shows only here what it matches).
  * @param uid who built it, whose processes have ended: a hard link to somebody else's file is refused
  * @throws BundleError exit 6 with every problem
  */
@@ -265,12 +266,15 @@ export async function collect(
     if (!isText || plain(path) !== path) problems.push(`${plain(path)} has a name that is no plain text`);
     else if (kind === 'directory') continue;
     else if (kind === 'link') {
-      if (component.links.some((link) => link.path === path)) links.add(path);
-      else if (!discarded.all.has(path)) problems.push(`${path} is a symbolic link that is not declared`);
+      if (component.links.some((link) => link.path === path)) {
+        links.add(path);
+        if (isReserved(path)) problems.push(`${path} ${RESERVED}`);
+      } else if (!discarded.all.has(path)) problems.push(`${path} is a symbolic link that is not declared`);
     } else if (kind !== 'file') problems.push(`${path} is neither a file nor a link`);
     else if (owner !== uid) problems.push(`${path} belongs to another user: a hard link out of the build`);
     else if ((mode & 0o7000) !== 0) problems.push(`${path} is setuid, setgid or sticky`);
     else if (discarded.all.has(path)) continue;
+    else if (wanted.all.has(path) && isReserved(path)) problems.push(`${path} ${RESERVED}`);
     else if (wanted.all.has(path)) {
       files.push({ from: join(destdir, path), path, mode: (mode & 0o111) === 0 ? 0o644 : 0o755 });
       totalBytes += sizeBytes;

@@ -5,10 +5,12 @@ import {
   BundlePath,
   Fingerprint,
   GitObject,
+  LinkTarget,
   Name,
+  PlacedGlob,
+  PlacedPath,
   Sha256,
   TargetGlob,
-  TargetPath,
   Version,
 } from './grammar.js';
 import { Nevra } from './nevra.js';
@@ -53,9 +55,9 @@ const BundledComponent = z.strictObject({
   }),
   build: z.array(Argv).min(1),
   install: Argv,
-  files: z.array(TargetGlob).min(1),
+  files: z.array(PlacedGlob).min(1),
   discard: z.array(TargetGlob),
-  links: z.array(z.strictObject({ path: TargetPath, to: TargetPath })),
+  links: z.array(z.strictObject({ path: PlacedPath, to: LinkTarget })),
   smoke: Argv.optional(),
   /** A renderer's name, or what the manifest declared, with its templates' texts. */
   configuration: z.union([Name, BundledConfiguration]).optional(),

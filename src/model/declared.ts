@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Name, TargetPath } from './grammar.js';
+import { Name, PlacedPath, TargetPath } from './grammar.js';
 import { nearest } from './nearest.js';
 import { Duration, IPV4 } from './scalars.js';
 import { strict } from './strict.js';
@@ -29,10 +29,6 @@ const Mode = z
     /^0[0-7][0-7][0145]$/,
     "must be an octal mode in quotes, such as '0640'; others may not write, nothing is setuid",
   );
-
-const OURS = /^\/(?:etc|var\/lib|usr\/libexec|var\/log)\/airbundle(?:\/|$)/;
-
-const OwnPath = TargetPath.refine((path) => !OURS.test(path), "is airbundle's own folder");
 
 const UnitName = z
   .string()
@@ -92,7 +88,7 @@ const declaredSchema = <T extends z.ZodRawShape>(body: T) =>
       .array(
         strict({
           name: Account,
-          home: OwnPath.default('/nonexistent'),
+          home: PlacedPath.default('/nonexistent'),
           shell: TargetPath.default('/sbin/nologin'),
         }),
       )
@@ -100,14 +96,14 @@ const declaredSchema = <T extends z.ZodRawShape>(body: T) =>
       .default([]),
     /** Folders that belong to this software; those of its files come by themselves. */
     directories: z
-      .array(strict({ path: OwnPath, mode: Mode.default('0755'), ...ownership }))
+      .array(strict({ path: PlacedPath, mode: Mode.default('0755'), ...ownership }))
       .max(50, 'must hold at most 50 folders')
       .default([]),
     /** Written, tested and swapped in this order. */
     files: z
       .array(
         strict({
-          path: OwnPath,
+          path: PlacedPath,
           mode: Mode.default('0644'),
           ...ownership,
           ...body,

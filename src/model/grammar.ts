@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isReserved, leadsToReserved, RESERVED } from './layout.js';
 
 /*
  * The grammar of every string that a person writes and that ends up in a file name, a command or a
@@ -63,6 +64,25 @@ export const TargetGlob = z
     'must be an absolute path or glob of plain characters, without "." or ".." parts',
   )
   .max(255, 'must have at most 255 characters');
+
+/** A path that a bundle may write to. */
+export const PlacedPath = TargetPath.refine((path) => !isReserved(path), RESERVED);
+
+/** Globs of such paths. What one with `*` or `{a,b}` matches is seen only after the build (install/build.ts). */
+export const PlacedGlob = TargetGlob.refine((glob) => !isReserved(beforeMagic(glob)), RESERVED);
+
+/** Where a link may lead: nothing that is written later goes through it to a place that is kept. */
+export const LinkTarget = TargetPath.refine(
+  (to) => !leadsToReserved(to),
+  "leads to airbundle's own place, or to a folder around it",
+);
+
+/** The folders (or the whole path) that a glob names literally. */
+function beforeMagic(glob: string): string {
+  const parts = glob.split('/');
+  const magic = parts.findIndex((part) => /[*?{}]/.test(part));
+  return parts.slice(0, magic === -1 ? parts.length : magic).join('/');
+}
 
 /** An OpenPGP v4 fingerprint; spaces and lower case are accepted. Value: 40 upper-case hex digits. */
 export const Fingerprint = z

@@ -58,3 +58,28 @@ export const target = {
   command: '/usr/sbin/airbundle',
   commandAlias: '/usr/sbin/bundle',
 } as const;
+
+/** Also under the names by which EL7's links reach them: /sbin is /usr/sbin, /var/run is /run. */
+const OWN =
+  /^(?:\/(?:etc|var\/lib|var\/log|usr\/libexec)\/airbundle|(?:\/usr)?\/sbin\/(?:air)?bundle|(?:\/var)?\/run\/airbundle[^/]*)(?:\/|$)/;
+
+/** /proc/self/root is the whole node by another name. */
+const KERNELS = /^\/(?:proc|sys|dev)(?:\/|$)/;
+
+/** A folder through which all of the above could be reached if it had another name. */
+const AROUND = /^\/(?:etc|var|var\/lib|var\/log|var\/run|usr|usr\/libexec|usr\/sbin|sbin|run)$/;
+
+/**
+ * Whether nothing that a bundle brings may be at this absolute path: who writes there decides whom the node
+ * trusts, or is the program that checks it.
+ */
+export function isReserved(path: string): boolean {
+  return OWN.test(path) || KERNELS.test(path);
+}
+
+/** Whether a link with this target would give such a path a name that is not seen to be one. */
+export function leadsToReserved(to: string): boolean {
+  return OWN.test(to) || AROUND.test(to) || /^\/proc(?:\/|$)/.test(to);
+}
+
+export const RESERVED = "is airbundle's own place or the kernel's: a bundle puts nothing there";

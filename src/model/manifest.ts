@@ -1,7 +1,17 @@
 import { z } from 'zod';
 import { ComponentConfiguration } from './declared.js';
 import { readDocument } from './document.js';
-import { Fingerprint, GitObject, Name, Sha256, TargetGlob, TargetPath, Version } from './grammar.js';
+import {
+  Fingerprint,
+  GitObject,
+  LinkTarget,
+  Name,
+  PlacedGlob,
+  PlacedPath,
+  Sha256,
+  TargetGlob,
+  Version,
+} from './grammar.js';
 import { BuildWay, packageName } from './packages.js';
 import { strict } from './strict.js';
 
@@ -72,11 +82,11 @@ const Component = strict({
   build: z.array(Argv).min(1, 'must hold at least one command'),
   install: Argv,
   /** What `install` puts under DESTDIR and the node gets: every glob must match, nothing else may be there. */
-  files: z.array(TargetGlob).min(1, 'must declare at least one file'),
+  files: z.array(PlacedGlob).min(1, 'must declare at least one file'),
   /** What `install` puts under DESTDIR and the node does not get (a sample configuration, for example). */
   discard: z.array(TargetGlob).default([]),
   /** The symbolic links that `install` makes and the node gets; any other link is refused. */
-  links: z.array(strict({ path: TargetPath, to: TargetPath })).default([]),
+  links: z.array(strict({ path: PlacedPath, to: LinkTarget })).default([]),
   /** Run from DESTDIR after the build; must exit 0. */
   smoke: Argv.optional(),
   /** What makes this component's configuration from the site: a renderer (src/configure), or declared here. */

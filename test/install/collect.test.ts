@@ -94,6 +94,40 @@ describe('what a build has made', () => {
     ]);
   });
 
+  it("is refused where it would write airbundle's own trust, state, program or command, whatever glob matches it", async () => {
+    const own = [
+      'etc/airbundle/trust/zz.pem',
+      'etc/airbundle/trust/threshold',
+      'var/lib/airbundle/floor.json',
+      'var/log/airbundle/build-hello.log',
+      'usr/libexec/airbundle/installer.cjs',
+      'usr/sbin/airbundle',
+      'usr/sbin/bundle',
+      'sbin/airbundle',
+      'run/airbundle.lock',
+      'var/run/airbundle/x',
+      'proc/self/root/etc/airbundle/trust/zz.pem',
+    ];
+    own.forEach((name) => {
+      put(name);
+    });
+    put('etc/airbundle-exporter.conf');
+    symlinkSync('/usr/sbin/hello', path.join(destdir, 'var/lib/airbundle/link'));
+    const all = { path: '/var/lib/airbundle/link', to: '/usr/sbin/hello' };
+    const found = await problems({ ...component, files: ['/**'], links: [...component.links, all] });
+    expect([...found].sort()).toEqual(
+      [...own, 'var/lib/airbundle/link']
+        .map((name) => `/${name} is airbundle's own place or the kernel's: a bundle puts nothing there`)
+        .sort(),
+    );
+    // What is thrown away is written nowhere.
+    expect(
+      await run({ ...component, discard: ['/**/airbundle/**', '/**/*bundle*', '/proc/**'], links: [] }).catch(
+        (error: unknown) => (error as { details: string[] }).details,
+      ),
+    ).toEqual(['/usr/sbin/hi is a symbolic link that is not declared']);
+  });
+
   it('is refused with far too many files', async () => {
     mkdirSync(path.join(destdir, 'many'));
     execFileSync('sh', ['-c', 'seq 20001 | xargs touch'], { cwd: path.join(destdir, 'many') });

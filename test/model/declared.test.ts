@@ -70,7 +70,7 @@ describe('a configuration in a manifest', () => {
     expect(changed("[/usr/bin/ask, '{{port}}']", "[ask, '{{port}}']")[0]).toContain('absolute path');
     expect(changed('template: web/web.conf', 'template: ../web.conf')[0]).toContain('without ".."');
     expect(changed('path: /etc/web.conf', 'path: /etc/airbundle/trust/x.pem')[0]).toContain(
-      "is airbundle's own folder",
+      "is airbundle's own place",
     );
     expect(changed('group: web,', "group: web, mode: '0666',")[0]).toContain('others may not write');
     expect(changed('name: web }]', 'name: root }]')[0]).toContain('leave root out');

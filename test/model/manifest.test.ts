@@ -162,3 +162,43 @@ describe('a manifest with a mistake', () => {
     expect(lines).toEqual([...lines].sort((a, b) => a - b));
   });
 });
+
+describe("airbundle's own places on a node", () => {
+  const FILES = '      - /usr/local/sbin/haproxy\n';
+  it.each([
+    '/etc/airbundle/trust/zz.pem',
+    '/etc/airbundle/**',
+    '/var/lib/airbundle/floor.json',
+    '/var/log/airbundle/{a,b}',
+    '/usr/libexec/airbundle/installer.cjs',
+    '/usr/sbin/airbundle',
+    '/usr/sbin/bundle',
+    '/sbin/airbundle',
+    '/run/airbundle.lock',
+    '/var/run/airbundle/*',
+    '/proc/self/root/etc/*',
+  ])('are no file of a component: %s', (file) => {
+    expect(problemsOf(changed(FILES, `${FILES}      - '${file}'\n`)).text).toMatch(
+      /files\.1: is airbundle's own place or the kernel's: a bundle puts nothing there/,
+    );
+  });
+
+  it.each([
+    ['/etc/airbundle/trust', '/opt/keys', 'path: is airbundle'],
+    ['/opt/keys', '/etc/airbundle/trust', "to: leads to airbundle's own place"],
+    ['/opt/etc', '/etc', "to: leads to airbundle's own place"],
+    ['/opt/sbin', '/sbin', "to: leads to airbundle's own place"],
+    ['/opt/all', '/proc/self/root', "to: leads to airbundle's own place"],
+  ])('are no link, and no link leads to or around them: %s -> %s', (path, to, problem) => {
+    const links = `    links: [{ path: ${path}, to: ${to} }]\n    files:\n`;
+    expect(problemsOf(changed('    files:\n', links)).text).toContain(problem);
+  });
+
+  it('are not every name that begins so', () => {
+    for (const file of ['/etc/airbundle-exporter.conf', '/usr/sbin/bundler', '/usr/sbin/*', '/etc/**'])
+      expect(changed(FILES, `${FILES}      - '${file}'\n`)).not.toThrow();
+    const links =
+      '    links: [{ path: /usr/bin/x, to: /usr/local/bin/x }, { path: /etc/y, to: /dev/null }]\n    files:\n';
+    expect(changed('    files:\n', links)).not.toThrow();
+  });
+});
