@@ -3,14 +3,25 @@ import type { Manifest } from '../model/manifest.js';
 
 /** `https://user:secret@host` in the words of git, yum and npm. A name alone (ssh://git@host) is no secret over ssh. */
 const CREDENTIALS =
-  /\b((?:https?|ftp):\/\/)[^\s/?#'"]*@|\b([a-z][a-z0-9+.-]*:\/\/[^\s/?#'":@]*):[^\s/?#'"]*@/gi;
+  /((?:https?|ftp):\/\/)[^\s/?#'"]*@|([a-z][a-z0-9+.-]{0,30}:\/\/[^\s/?#'":@]*):[^\s/?#'"]*@/gi;
 
-/** The text without user names and passwords in its addresses. */
+/** A server may send a line of any length; nobody reads more than this of one. */
+const MAX_SHOWN = 8 * 1024;
+
+/** The text without user names and passwords in its addresses; of a very long one the beginning. */
 export function withoutCredentials(text: string): string {
-  return text.replace(
+  return shortened(text).replace(
     CREDENTIALS,
     (_, web: string | undefined, other: string | undefined) => web ?? `${other ?? ''}@`,
   );
+}
+
+/** Cut before a word, never inside of one: the "@" that tells a password may be behind the cut. */
+function shortened(text: string): string {
+  if (text.length <= MAX_SHOWN) return text;
+  let end = MAX_SHOWN;
+  while (end > 0 && !/\s/.test(text.charAt(end - 1))) end -= 1;
+  return `${text.slice(0, end)}…`;
 }
 
 /** The same error without user names and passwords in what a person reads or a log keeps. */

@@ -202,7 +202,7 @@ function problem(
 
 /** What a person can try, where yum has named the address; not one that holds a password. */
 function tryAddress(facts: YumFacts): string {
-  const address = /https?:\/\/[^\s'"@]+?\/repodata\/repomd\.xml/.exec(
+  const address = /https?:\/\/[^\s'"@]{1,1024}?\/repodata\/repomd\.xml/.exec(
     `${facts.stdout}\n${facts.stderr}`,
   )?.[0];
   return address === undefined ? '' : ` (curl -fI ${address})`;
