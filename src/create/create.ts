@@ -20,7 +20,7 @@ import type { EngineName } from './engine.js';
 import type { SigningKeyRequest } from './keys.js';
 import { openSigningKey } from './keys.js';
 import type { LockPlan, Update } from './lock-plan.js';
-import { lockChanges, planLock } from './lock-plan.js';
+import { factDifferences, lockChanges, planLock } from './lock-plan.js';
 import { lockPathOf, readLock, writeLock } from './lockfile.js';
 import { markRun, unmarkRun } from './cache.js';
 import { readBounded, reasonOf } from './read-bounded.js';
@@ -134,7 +134,9 @@ async function createWhole(request: CreateRequest, rpmCollector: RpmCollector): 
   };
 
   const { lock, collector, imageId, timings } = await collect(manifest, plan, store, request, rpmCollector);
-  const written = before === undefined || formatLock(before) !== formatLock(lock);
+  if (request.locked === true) requireSameFacts(before, lock, lockPath, request.manifestPath);
+  const written =
+    request.locked !== true && (before === undefined || formatLock(before) !== formatLock(lock));
   if (written) await writeLock(lockPath, lock);
 
   const members = membersOf(lock, programs);
@@ -254,6 +256,19 @@ function requireUnchanged(before: Lock | undefined, plan: LockPlan, where: strin
       details: plan.differences,
       hint: `If the manifest is what you want: bundle lock ${manifest}`,
     });
+}
+
+/** What the manifest does not say is known only when the files are there. @throws BundleError exit 3 */
+function requireSameFacts(before: Lock | undefined, now: Lock, where: string, manifest: string): void {
+  const details = before === undefined ? [] : factDifferences(before, now);
+  if (details.length === 0) return;
+  throw invalidError({
+    code: 'LOCK_OUT_OF_DATE',
+    message: 'the lock says something else than what was collected, and --locked keeps it as it is',
+    where,
+    details: details.slice(0, 20),
+    hint: `Who has edited the lock? Take it from version control again, or make it anew: bundle lock ${manifest}`,
+  });
 }
 
 function requireComponents(manifest: Manifest, update: Update | undefined): void {

@@ -2,6 +2,7 @@ import type { Lock, LockedRpm, LockedSource } from '../model/lock.js';
 import { requestOf } from '../model/lock.js';
 import type { Manifest } from '../model/manifest.js';
 import { byCodePoint, formatNevra } from '../model/nevra.js';
+import { plain } from '../model/plain.js';
 import { runtimeOrigin } from './runtime.js';
 
 /** What is to be resolved anew although the lock still fits: everything, or these components. */
@@ -118,6 +119,32 @@ export function lockChanges(before: Lock | undefined, after: Lock): string[] {
       return [`${what} ${name}: ${was} → ${is}`];
     }),
   );
+}
+
+/**
+ * What a lock says otherwise than the one that was just collected for the same request, one line for each; the order
+ * of its lists is no fact.
+ */
+export function factDifferences(before: Lock, now: Lock): string[] {
+  const [locked, collected] = [factsOf(before), factsOf(now)];
+  return [...new Set([...locked.keys(), ...collected.keys()])].sort(byCodePoint).flatMap((fact) => {
+    const [was, is] = [locked.get(fact), collected.get(fact)];
+    return was === is ? [] : [`${plain(fact)}: locked ${shown(was)}, now ${shown(is)}`];
+  });
+}
+
+function factsOf({ rpms, sources, runtime }: Lock): Map<string, string> {
+  const of = (what: string, fields: object): [string, string][] =>
+    Object.entries(fields).map(([field, value]) => [`${what}: ${field}`, String(value)]);
+  return new Map([
+    ...rpms.flatMap(({ nevra, ...fields }) => of(`RPM ${formatNevra(nevra)}`, fields)),
+    ...sources.flatMap(({ component, ...fields }) => of(`source ${component}`, fields)),
+    ...of('runtime', runtime),
+  ]);
+}
+
+function shown(fact: string | undefined): string {
+  return fact === undefined ? 'nothing' : `"${plain(fact)}"`;
 }
 
 function differs(what: string, locked: string, wanted: string): string[] {

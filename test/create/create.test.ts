@@ -22,7 +22,7 @@ import { openStore } from '../../src/create/store.js';
 import { refusedError } from '../../src/errors.js';
 import { parseChecksums } from '../../src/model/checksums.js';
 import { parseContents } from '../../src/model/contents.js';
-import { parseLock } from '../../src/model/lock.js';
+import { formatLock, parseLock } from '../../src/model/lock.js';
 import { twoRpms } from './create-child.js';
 import { manifestText } from './create-manifest.js';
 import {
@@ -432,6 +432,37 @@ describe('bundle create', () => {
       'package openssl-devel: only in the lock',
     ]);
     expect(readFileSync(first.lockPath).equals(before)).toBe(true);
+    expect(readdirSync(out)).toEqual([STEM]);
+  });
+
+  it('with --locked never writes the lock: another order is no difference, another licence is one', async () => {
+    const { request, out } = await setting();
+    const locked = { ...request, locked: true };
+    const { lockPath, payloadSha256 } = await create(request);
+    const lock = parseLock(readFileSync(lockPath, 'utf8'), 'lock');
+    const turned = formatLock({
+      ...lock,
+      requested: { ...lock.requested, packages: [...lock.requested.packages].reverse() },
+      rpms: [...lock.rpms].reverse(),
+    });
+    writeFileSync(lockPath, turned);
+    expect(await create(locked)).toMatchObject({ lockWritten: false, lockChanges: [], payloadSha256 });
+    expect(readFileSync(lockPath, 'utf8')).toBe(turned);
+
+    const [first, ...others] = lock.rpms;
+    if (first === undefined) throw new Error('no RPM is locked');
+    const edited = formatLock({ ...lock, rpms: [{ ...first, licence: 'Other\u001b[2J' }, ...others] });
+    writeFileSync(lockPath, edited);
+    const stale = await failureOf(create({ ...locked, force: true }));
+    expect([stale.exit, stale.code]).toEqual([3, 'LOCK_OUT_OF_DATE']);
+    expect(stale.details).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `^RPM ${first.nevra.name}-.*: licence: locked "Other\\\\u001b\\[2J", now "${first.licence}"$`,
+        ),
+      ),
+    ]);
+    expect(readFileSync(lockPath, 'utf8')).toBe(edited);
     expect(readdirSync(out)).toEqual([STEM]);
   });
 
