@@ -114,9 +114,9 @@ export function lockChanges(before: Lock | undefined, after: Lock): string[] {
     [...new Set([...old.keys(), ...now.keys()])].sort(byCodePoint).flatMap((name) => {
       const [was, is] = [old.get(name), now.get(name)];
       if (was === is) return [];
-      if (was === undefined) return [`${what} ${name}: added ${is ?? ''}`];
-      if (is === undefined) return [`${what} ${name}: removed`];
-      return [`${what} ${name}: ${was} → ${is}`];
+      if (was === undefined) return [plain(`${what} ${name}: added ${is ?? ''}`)];
+      if (is === undefined) return [plain(`${what} ${name}: removed`)];
+      return [plain(`${what} ${name}: ${was} → ${is}`)];
     }),
   );
 }
@@ -148,7 +148,7 @@ function shown(fact: string | undefined): string {
 }
 
 function differs(what: string, locked: string, wanted: string): string[] {
-  return locked === wanted ? [] : [`${what}: locked "${locked}", the manifest says "${wanted}"`];
+  return locked === wanted ? [] : [plain(`${what}: locked "${locked}", the manifest says "${wanted}"`)];
 }
 
 function without(all: readonly string[], others: readonly string[]): string[] {

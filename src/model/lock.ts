@@ -5,6 +5,7 @@ import type { Manifest } from './manifest.js';
 import { PackageName } from './manifest.js';
 import { byCodePoint, Nevra } from './nevra.js';
 import { packageName } from './packages.js';
+import { plain } from './plain.js';
 
 const LockedRpm = z.strictObject({
   nevra: Nevra,
@@ -83,7 +84,7 @@ export function parseLock(text: string, file: string, manifest = 'MANIFEST'): Lo
   } catch (cause) {
     throw invalidError({
       code: 'BAD_LOCK',
-      message: `the lock is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      message: plain(`the lock is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`),
       where: file,
       hint: `Take it from version control again, or make it anew: bundle lock ${manifest} --update`,
       cause,
@@ -95,7 +96,9 @@ export function parseLock(text: string, file: string, manifest = 'MANIFEST'): Lo
     code: 'BAD_LOCK',
     message: 'the lock does not have the form that this version writes',
     where: file,
-    details: parsed.error.issues.slice(0, 10).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
+    details: parsed.error.issues
+      .slice(0, 10)
+      .map((issue) => plain(`${issue.path.join('.')}: ${issue.message}`)),
     hint: `Take it from version control again, or make it anew: bundle lock ${manifest} --update`,
   });
 }

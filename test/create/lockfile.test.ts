@@ -5,8 +5,9 @@ import { lockChanges, planLock } from '../../src/create/lock-plan.js';
 import { lockPathOf, readLock, writeLock } from '../../src/create/lockfile.js';
 import { owner } from '../../src/create/owner.js';
 import type { Lock, LockedRpm, LockedSource } from '../../src/model/lock.js';
-import { requestOf } from '../../src/model/lock.js';
+import { parseLock, requestOf } from '../../src/model/lock.js';
 import { parseManifest } from '../../src/model/manifest.js';
+import { plain } from '../../src/model/plain.js';
 import { failureOf, sha256Of, temporaryFolder } from './create-support.js';
 import { manifestText } from './create-manifest.js';
 
@@ -71,6 +72,26 @@ describe('the lock', () => {
     }
     await writeLock(path.join(folder, 'thing.lock.json'), lock);
     expect(readdirSync(folder).sort()).toEqual([...others, 'thing.lock.json'].sort());
+  });
+});
+
+describe('what a lock says', () => {
+  it('reaches no terminal as more than text, whoever has written it', async () => {
+    const [source] = lock.sources;
+    if (source === undefined) throw new Error('no source is locked');
+    const written: Lock = {
+      ...lock,
+      requested: { ...lock.requested, target: 'el7\u001b[2J' },
+      sources: [{ ...source, ref: 'v1\u001b]0;x\u0007', url: './up\u202e' }],
+      runtime: { ...lock.runtime, version: '1\u001b[8m', origin: 'x\n  RPM gone' },
+    };
+    const lines = [...lockChanges(written, lock), ...planLock(manifest, written).differences];
+    expect(lines.length).toBeGreaterThan(5);
+    for (const text of ['{"a\u001b[2J": 1}', '{"\\u001b[2J": 1}', '\u001b[2J']) {
+      const error = await failureOf(Promise.resolve().then(() => parseLock(text, 'it.lock.json')));
+      lines.push(error.message, ...error.details);
+    }
+    expect(lines.filter((line) => plain(line) !== line)).toEqual([]);
   });
 });
 
