@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { configurationProblems } from './configurations.js';
 import { ComponentConfiguration } from './declared.js';
 import { readDocument } from './document.js';
 import {
@@ -175,6 +176,8 @@ export const ManifestSchema = strict({
     manifest.repositories.map((repository) => repository.id),
     'id',
   );
+  for (const { path, message } of configurationProblems(manifest.components))
+    context.addIssue({ code: 'custom', path: ['components', ...path], message });
   for (const [index, { packages }] of manifest.components.entries())
     for (const [at, entry] of packages.entries())
       if (packages.findIndex((other) => packageName(other) === packageName(entry)) !== at)

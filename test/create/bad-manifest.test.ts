@@ -39,6 +39,10 @@ const saidOf = (text: string | Uint8Array): Promise<BundleError> =>
     writeFileSync(file, text);
   });
 
+/** The manifest's component under another name. */
+const another = (text: string): string =>
+  text.slice(text.indexOf('  - name: thing')).replace('name: thing', 'name: another');
+
 describe('a manifest that cannot be used', () => {
   const good = manifestText();
   it.each([
@@ -54,6 +58,42 @@ describe('a manifest that cannot be used', () => {
       good + good.slice(good.indexOf('  - name: thing')),
       /:\d+:\d+$/,
       /"thing" is there twice/,
+    ],
+    [
+      'a configuration that no node knows',
+      `${good}    configuration: haprxoy\n`,
+      /:26:20$/,
+      /there is no renderer "haprxoy"; did you mean "haproxy"/,
+    ],
+    [
+      'two components with one renderer',
+      `${good}    configuration: haproxy\n${another(good)}    configuration: haproxy\n`,
+      /:37:20$/,
+      /component "thing" has the renderer "haproxy" already/,
+    ],
+    [
+      'two components that declare the same file',
+      `${good}    configuration: { files: [{ path: /etc/x.conf, template: x }] }\n${another(good)}    configuration: { files: [{ path: /etc/y.conf, template: x }, { path: /etc/x.conf, template: x }] }\n`,
+      /:37:74$/,
+      /component "thing" makes \/etc\/x.conf already/,
+    ],
+    [
+      'two components that declare the same unit',
+      `${good}    configuration: { units: [{ name: x.service, template: x }] }\n${another(good)}    configuration: { units: [{ name: x.service, template: x }] }\n`,
+      /:37:38$/,
+      /component "thing" makes \/etc\/systemd\/system\/x.service already/,
+    ],
+    [
+      "a unit among a component's own files",
+      `${good}    configuration: { files: [{ path: /etc/systemd/system/x.service, template: x }], units: [{ name: x.service, template: x }] }\n`,
+      /:26:101$/,
+      /component "thing" makes .* already/,
+    ],
+    [
+      "a renderer's file",
+      `${good}    configuration: { files: [{ path: /etc/haproxy/haproxy.cfg, template: x }] }\n${another(good)}    configuration: haproxy\n`,
+      /:26:38$/,
+      /component "another" makes \/etc\/haproxy\/haproxy.cfg already: by the renderer "haproxy"/,
     ],
     ['a bad ref', good.replace('ref: v1.0', 'ref: "--upload-pack=x"'), /:\d+:12$/, /tag, branch or commit/],
     ['a bad package name', good.replace('zlib-devel', '"a; rm -rf /"'), /:\d+:\d+$/, /RPM package name/],
