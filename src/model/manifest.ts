@@ -22,9 +22,15 @@ export const PackageName = z
   .regex(/^[A-Za-z0-9][A-Za-z0-9+._-]*$/, 'must be an RPM package name, such as openssl-devel')
   .max(128, 'must have at most 128 characters');
 
+/** yum would take NAME.ARCH, but a lock and a plan speak of names: no RPM is called so. Names have dots too (python3.6). */
+const RequestedName = PackageName.refine(
+  (name) => !/\.(?:x86_64|i[3-6]86|noarch|src|aarch64|armv7hl|ppc64|ppc64le|s390x?)$/.test(name),
+  'write the plain name: the architecture is always x86_64 or noarch',
+);
+
 /** A package that the build, the run, or (a bare name) both need. */
 const RequestedPackage = z.union(
-  [PackageName, strict({ name: PackageName, needed: z.enum(['build', 'run'], 'must be build or run') })],
+  [RequestedName, strict({ name: RequestedName, needed: z.enum(['build', 'run'], 'must be build or run') })],
   'must be a package name, or { name: gcc, needed: build }, or { name: pcre, needed: run }',
 );
 
@@ -144,7 +150,16 @@ export const ManifestSchema = strict({
   ]),
   repositories: z
     .array(
-      strict({ id: z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be a repository id'), url: HttpUrl }),
+      strict({
+        id: z
+          .string()
+          .regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be a repository id')
+          .refine(
+            (id) => id !== 'main' && id !== 'installed',
+            "is a word of yum's own: it would skip this repository without saying so",
+          ),
+        url: HttpUrl,
+      }),
     )
     .min(1, 'must name at least one repository'),
   /** The keys that may have signed an RPM. Exactly these; a key inside a repository counts for nothing. */

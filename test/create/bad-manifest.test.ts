@@ -4,6 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createBundle } from '../../src/create/create.js';
 import type { BundleError } from '../../src/errors.js';
+import { parseManifest } from '../../src/model/manifest.js';
 import { manifestText } from './create-manifest.js';
 import { failureOf, packagerEnv, recordingReporter, temporaryFolder } from './create-support.js';
 
@@ -45,6 +46,14 @@ const another = (text: string): string =>
 
 describe('a manifest that cannot be used', () => {
   const good = manifestText();
+
+  it('is not one with packages that have real dots in their names', () => {
+    const packages = ['java-1.8.0-openjdk', 'python3.6', 'compat-gcc.44', 'libstdc++', 'dejavu.fonts'];
+    expect(parseManifest(Buffer.from(manifestText({ packages })), 'm.yaml').components[0]?.packages).toEqual(
+      packages,
+    );
+  });
+
   it.each([
     ['a syntax error', good.replace('sequence: 3', 'sequence: [3'), /^.*:\d+:\d+$/, /./],
     [
@@ -97,6 +106,24 @@ describe('a manifest that cannot be used', () => {
     ],
     ['a bad ref', good.replace('ref: v1.0', 'ref: "--upload-pack=x"'), /:\d+:12$/, /tag, branch or commit/],
     ['a bad package name', good.replace('zlib-devel', '"a; rm -rf /"'), /:\d+:\d+$/, /RPM package name/],
+    [
+      'a package name with an architecture',
+      good.replace('zlib-devel', 'gcc.x86_64'),
+      /:\d+:\d+$/,
+      /write the plain name: the architecture is always x86_64 or noarch/,
+    ],
+    [
+      'the same as build package',
+      good.replace('zlib-devel', '{ name: gcc.i686, needed: build }'),
+      /:\d+:\d+$/,
+      /write the plain name/,
+    ],
+    ...['main', 'installed'].map((id): [string, string, RegExp, RegExp] => [
+      `the repository id ${id}, which yum skips`,
+      good.replace('id: os', `id: ${id}`),
+      /:8:11$/,
+      /is a word of yum's own: it would skip this repository/,
+    ]),
     ['a control character in a path', good.replace('./key', '"./k\\ney"'), /:\d+:\d+$/, /control characters/],
     ['a number for a version', good.replace('"1.2.0"', '7.10'), /:3:10$/, /put it in quotes/],
   ])('is refused with its place: %s', async (_, text, where, words) => {
