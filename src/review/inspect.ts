@@ -111,14 +111,13 @@ export function inventoryOf(contents: Contents, seen: Seen): Inventory {
     sizeBytes: members.get(path)?.sizeBytes ?? 0,
     sha256: members.get(path)?.sha256 ?? '',
   });
+  const askedBy = askers(contents.components);
   const packages = [...contents.rpms]
     .sort((a, b) => compareNevra(a.nevra, b.nevra))
     .map((rpm): Package => ({
       nevra: formatNevra(rpm.nevra),
       path: rpm.path,
-      requiredBy: contents.components
-        .filter((component) => component.packages.some((wanted) => asks(packageName(wanted), rpm.nevra)))
-        .map((component) => component.name),
+      requiredBy: askedBy(rpm.nevra),
       licence: rpm.licence,
       signer: rpm.signer,
       ...factsOf(rpm.path),
@@ -126,12 +125,11 @@ export function inventoryOf(contents: Contents, seen: Seen): Inventory {
       sourceRpm: rpm.sourceRpm,
       origin: rpm.origin,
     }));
+  const here = new Set(contents.rpms.flatMap(({ nevra }) => requestsOf(nevra)));
   const components = contents.components.map((component): Component => ({
     ...component,
     source: { ...component.source, ...factsOf(component.source.path) },
-    packagesElsewhere: component.packages
-      .map(packageName)
-      .filter((wanted) => !contents.rpms.some((rpm) => asks(wanted, rpm.nevra))),
+    packagesElsewhere: component.packages.map(packageName).filter((wanted) => !here.has(wanted)),
   }));
   const known = new Set<string>([
     contents.runtime.path,
@@ -162,9 +160,32 @@ export function inventoryOf(contents: Contents, seen: Seen): Inventory {
   };
 }
 
-/** A manifest asks by name, or by name and architecture. */
-function asks(wanted: string, nevra: Contents['rpms'][number]['nevra']): boolean {
-  return wanted === nevra.name || wanted === `${nevra.name}.${nevra.arch}`;
+type Nevra = Contents['rpms'][number]['nevra'];
+
+/** What asks for a package: its name, or NAME.ARCH. */
+function requestsOf({ name, arch }: Nevra): [string, string] {
+  return [name, `${name}.${arch}`];
+}
+
+/** Who asks for a package, in the components' order. The lists are looked up: bundle.json may be anybody's, and long. */
+function askers(components: Contents['components']): (nevra: Nevra) => readonly string[] {
+  const byRequest = new Map<string, number[]>();
+  for (const [index, { packages }] of components.entries())
+    for (const wanted of new Set(packages.map(packageName))) {
+      const indexes = byRequest.get(wanted);
+      if (indexes === undefined) byRequest.set(wanted, [index]);
+      else indexes.push(index);
+    }
+  const known = new Map<string, readonly string[]>();
+  return (nevra) => {
+    const [byName, exact] = requestsOf(nevra);
+    const found = known.get(exact);
+    if (found !== undefined) return found;
+    const indexes = new Set([...(byRequest.get(byName) ?? []), ...(byRequest.get(exact) ?? [])]);
+    const names = [...indexes].sort((a, b) => a - b).map((index) => components[index]?.name ?? '');
+    known.set(exact, names);
+    return names;
+  };
 }
 
 function sum(sized: readonly { readonly sizeBytes: number }[]): number {

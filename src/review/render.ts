@@ -205,8 +205,10 @@ function word(text: string): string {
 function packageGroups(packages: readonly Package[]): string[] {
   const groups = new Map<string, Package[]>();
   for (const entry of packages) {
-    const title = entry.requiredBy.length === 0 ? '' : entry.requiredBy.join(' and ');
-    groups.set(title, [...(groups.get(title) ?? []), entry]);
+    const title = entry.requiredBy.join(' and ');
+    const group = groups.get(title);
+    if (group === undefined) groups.set(title, [entry]);
+    else group.push(entry);
   }
   const dependencies = groups.get('') ?? [];
   groups.delete('');
@@ -231,9 +233,11 @@ function packageGroups(packages: readonly Package[]): string[] {
     [1],
     ['package', 'size', 'from', 'signer', 'licence'],
   );
-  return titled.flatMap(({ title, entries }) =>
-    section(`${title} (${String(entries.length)})`, [head, ...rows.splice(0, entries.length)]),
-  );
+  let shown = 0;
+  return titled.flatMap(({ title, entries }) => {
+    const own = rows.slice(shown, (shown += entries.length));
+    return section(`${title} (${String(entries.length)})`, [head, ...own]);
+  });
 }
 
 function counted(title: string, counts: Readonly<Record<string, number>>): string[] {

@@ -128,6 +128,48 @@ describe('an inspected bundle', () => {
     expect(new Set(columns.map((line) => line.search(/ (?:from|os) /))).size).toBe(1);
   });
 
+  it('names once whom a package with two spellings is asked by, in the order of the components', () => {
+    const { packages } = inventoryOf(
+      makeContents((same) => ({
+        ...same,
+        components: ['a', 'b', 'c'].map((name, index) => ({
+          ...same.components[0]!,
+          name,
+          packages: [['gcc.x86_64', 'gcc'], ['gcc'], ['gcc.x86_64', 'gcc.i686']][index]!,
+        })),
+      })),
+      looked,
+    );
+    expect(packages[0]).toMatchObject({ nevra: 'gcc-4.8.5-28.el7.x86_64', requiredBy: ['a', 'b', 'c'] });
+  });
+
+  it('is read and shown at once however many packages it says it has and asks for', () => {
+    const COUNT = 15_000;
+    const contents = makeContents((same) => {
+      const rpm = same.rpms[0]!;
+      const name = (index: number): string => `package-${String(index)}`;
+      return {
+        ...same,
+        rpms: Array.from({ length: COUNT }, (_, index) => ({
+          ...rpm,
+          nevra: { ...rpm.nevra, name: name(index) },
+        })),
+        components: Array.from({ length: COUNT }, (_, index) => ({
+          ...same.components[0]!,
+          name: `c${String(index)}`,
+          packages:
+            index === 0 ? Array.from({ length: COUNT }, (_, at) => `other-${String(at)}`) : [name(index)],
+        })),
+      };
+    });
+    const startedMs = performance.now();
+    const inventory = inventoryOf(contents, looked);
+    const text = renderInventory(inventory, 'given');
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+    expect(inventory.packages.filter(({ requiredBy }) => requiredBy.length === 1)).toHaveLength(COUNT - 1);
+    expect(text).toContain('packages that these depend on (1)');
+  });
+
   it('refuses a bundle.json that is too large, unread', async () => {
     const huge = rawMember('bundle.json', Buffer.alloc(17 * 1024 * 1024, ' '));
     const { tar } = foldPayload(signer, rawTar([huge]));
