@@ -167,7 +167,13 @@ export interface FetchedCommit {
   readonly tree: GitObject;
   /** Paths of submodules: `git archive` leaves them empty. */
   readonly submodules: readonly string[];
+  /** Paths of files whose content git LFS keeps elsewhere: `git archive` has only what points there. */
+  readonly pointers: readonly string[];
 }
+
+/** The first line of every pointer, and more bytes than one may have (git-lfs, docs/spec.md). */
+const LFS_VERSION = 'version https://git-lfs.github.com/spec/v1';
+const LFS_POINTER_BYTES = 1024;
 
 /**
  * Checks everything in `scratch`, which is the one commit: fsck looks at no older history, whose known
@@ -195,11 +201,43 @@ export async function inspectFetched(
     (await mustRun(['--git-dir', scratch, ...args], context)).stdout;
   const commit = (await text('rev-parse', '--verify', `${WANTED}^{commit}`)).trim();
   const tree = (await text('rev-parse', '--verify', `${WANTED}^{tree}`)).trim();
-  const entries = (await text('ls-tree', '-r', '-z', '--full-tree', commit)).split('\0');
+  const entries = (await text('ls-tree', '-r', '-z', '-l', '--full-tree', commit)).split('\0');
   const submodules = entries
     .filter((entry) => entry.startsWith('160000 '))
     .map((entry) => entry.slice(entry.indexOf('\t') + 1));
-  return { commit: GitObject.parse(commit), tree: GitObject.parse(tree), submodules };
+  return {
+    commit: GitObject.parse(commit),
+    tree: GitObject.parse(tree),
+    submodules,
+    pointers: await lfsPointers(scratch, commit, entries, context),
+  };
+}
+
+/** @param entries of `ls-tree -l`: MODE TYPE OBJECT SIZE, a tab, the path */
+async function lfsPointers(
+  scratch: string,
+  commit: string,
+  entries: readonly string[],
+  context: GitContext,
+): Promise<string[]> {
+  const named = await git(
+    ['--git-dir', scratch, ...ISOLATED, 'grep', '-z', '-l', '-a', '-F', '-e', LFS_VERSION, commit, '--'],
+    isolatedEnv(context.env),
+    context,
+  );
+  // 1: in no file.
+  if (named.exitCode !== 0) return [];
+  const holding = new Set(named.stdout.split('\0').map((name) => name.slice(commit.length + 1)));
+  const found: string[] = [];
+  for (const entry of entries) {
+    const at = entry.indexOf('\t');
+    const [mode = '', , object = '', size = ''] = entry.slice(0, at).split(/ +/);
+    const file = entry.slice(at + 1);
+    if (!mode.startsWith('100') || Number(size) >= LFS_POINTER_BYTES || !holding.has(file)) continue;
+    const content = await mustRun(['--git-dir', scratch, 'cat-file', 'blob', object], context);
+    if (content.stdout.startsWith(LFS_VERSION)) found.push(file);
+  }
+  return found;
 }
 
 /**

@@ -89,6 +89,7 @@ async function collectSource(
     mustBe(component, fetched, locked?.commit, update);
     for (const submodule of fetched.submodules)
       reporter.warn(`${component.name}: the submodule ${submodule} is not carried; its folder will be empty`);
+    if (fetched.pointers.length > 0) reporter.warn(`${component.name}: ${notCarried(fetched.pointers)}`);
 
     const archive = await exportCommit(scratch, fetched.commit, component.name, request);
     const kill = (): void => {
@@ -126,6 +127,11 @@ async function collectSource(
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+function notCarried(pointers: readonly string[]): string {
+  const [are, more] = [pointers.length === 1 ? 'file is' : 'files are', pointers.length - 5];
+  return `${String(pointers.length)} ${are} kept by git LFS and not carried, only what points there: ${pointers.slice(0, 5).join(', ')}${more > 0 ? ` and ${String(more)} more` : ''}; if the build needs them, take a repository that holds them itself`;
 }
 
 /** A commit id as it is; a tag before a branch of the same name, as git itself does. */

@@ -219,6 +219,24 @@ describe('collecting a source', () => {
     expect(reporter.lines.join('')).toMatch(/submodule vendor\/lib is not carried/);
   });
 
+  it('warns for files that git LFS keeps elsewhere: the bundle holds only their pointers', async () => {
+    const { collect, upstream, reporter } = await setting();
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`;
+    upstream.commit({
+      'data/model.bin': pointer,
+      'data/with "quotes" \u001b.bin': pointer,
+      'docs/lfs.txt': `A pointer looks so:\n${pointer}`,
+      'docs/long.txt': `${pointer}${'x'.repeat(2000)}`,
+      '.gitattributes': '*.bin filter=lfs diff=lfs merge=lfs -text\n',
+    });
+    await collect({ ref: 'main' });
+    const warned = reporter.lines.filter((line) => line.includes('git LFS'));
+    expect(warned).toHaveLength(1);
+    expect(warned[0]).toMatch(
+      /thing: 2 files are kept by git LFS and not carried, only what points there: data\/model\.bin, data\/with "quotes" .\.bin; if/,
+    );
+  });
+
   it('refuses a malformed commit, but does not mind one in older history', async () => {
     const { collect, upstream } = await setting();
     const malformed = execFileSync('git', ['hash-object', '-t', 'commit', '-w', '--literally', '--stdin'], {
