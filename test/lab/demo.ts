@@ -175,10 +175,13 @@ const HEADLINE = /^(?:Plan for | *\d+\. | note: | disk: )/;
 /** The plan as text, what another way to build changes in it, and the document; by the node's own installer. */
 async function showPlans(lab: Lab, packed: PackedBundle): Promise<void> {
   const folder = `${target.state}/incoming/${packed.stem}`;
+  // The one that the deploy has just made there.
+  const desks = await lab.exec(NODE, ['ls', `${folder}/desk`]);
+  const desk = `${folder}/desk/${desks.stdout.trim()}`;
   const plan = async (way: 'host' | 'isolated'): Promise<string[]> => {
     // The first is what the manifest says, too.
     const choice = way === 'host' ? '' : `--build ${way} `;
-    const command = `ssh ${NODE} sudo sh ${folder}/install.sh plan --key ${folder}/desk/key.pem --fingerprint ${packed.fingerprint} --site ${folder}/desk/site.yaml --node ${NODE} ${choice}-o /root/plan-${way}.json`;
+    const command = `ssh ${NODE} sudo sh ${folder}/install.sh plan --key ${desk}/key.pem --fingerprint ${packed.fingerprint} --site ${desk}/site.yaml --node ${NODE} ${choice}-o /root/plan-${way}.json`;
     say(`${JUMP}:~/airbundle# ${command.replace(packed.fingerprint, 'F')}`);
     const done = await typeOnJump(lab, command);
     if (done.exitCode !== 0)
