@@ -258,7 +258,7 @@ describe("npm's registry that stalls", () => {
       expect([failure.exit, failure.code, failure.where]).toEqual([6, 'STALLED', 'runtime: npm']);
       expect(failure.message).toContain('thing@1.0.0');
       expect(readdirSync(path.join(cacheDir, 'tmp'))).toEqual([]);
-      expect(processesWith('npm pack thing@1.0.0')).toEqual([]);
+      await expect.poll(() => processesWith('npm pack thing@1.0.0'), { timeout: 10_000 }).toEqual([]);
     },
   );
 });
