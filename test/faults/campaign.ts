@@ -39,8 +39,10 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   kills: 3,
   pairs: 5,
   bits: 2,
-  sampled: 4,
-  properties: 3,
+  sampled: 8,
+  archives: 0.1,
+  sizes: 0.3,
+  properties: 2,
 };
 
 /** These need no node. */
