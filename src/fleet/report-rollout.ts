@@ -174,8 +174,20 @@ export function rolloutError(report: RolloutReport, commands: { goOn: string; go
     hint: [
       ...(failure?.hint === undefined ? [] : [failure.hint]),
       `To go on, when its cause is mended: ${commands.goOn}`,
-      `To go back: ${commands.goBack}`,
+      isOneToGoBackFrom(report)
+        ? `To go back: ${commands.goBack}`
+        : 'Every node has what it had, so there is nothing to go back from: deploy --rollback would take that off.',
     ].join('\n'),
     exit: EXIT.someNodesFailed,
   });
+}
+
+/** A first node that took itself back, or was never begun, has left the nodes as they were. */
+function isOneToGoBackFrom({ failure, nodes }: RolloutReport): boolean {
+  return (
+    failure?.stage === 'check' ||
+    nodes.some(
+      ({ before, now, outcome }) => before !== now || outcome === 'changed' || outcome === 'was there',
+    )
+  );
 }

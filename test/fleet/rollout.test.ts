@@ -516,6 +516,25 @@ describe('a rollout that fails on the way', () => {
     expect(error.hint).toContain('To go back: bundle deploy --rollback');
   });
 
+  it('does not advise to go back where the first node took itself back: the release before would go', async () => {
+    const all = scripted({ mischief: on('install', 'lb2', failedRun) });
+    const { hint } = rolloutError(await deployRelease(all.given()), COMMANDS);
+    expect(hint).not.toContain(COMMANDS.goBack);
+    expect(hint).toContain('there is nothing to go back from');
+  });
+
+  it('advises to go back where the first node was killed over what it had', async () => {
+    const all = scripted({
+      mischief: (event, node) => {
+        if (event !== 'install' || node.name !== 'lb2') return undefined;
+        node.unfinished = { kind: 'install', run: 'r9' };
+        return { exitCode: null, log: '', wasRunning: false };
+      },
+    });
+    const { hint } = rolloutError(await deployRelease(all.given()), COMMANDS);
+    expect(hint).toContain(`To go back: ${COMMANDS.goBack}`);
+  });
+
   it('never takes an installation that was ended by a signal for a success', async () => {
     const all = scripted({ mischief: on('install', 'lb2', { exitCode: null, log: '', wasRunning: false }) });
     const report = await deployRelease(all.given());
