@@ -57,7 +57,10 @@ function watchedOf({ services, status }: Configuration): Watched {
 /** As an unbroken run would have found it: without what unfinished runs had put in by then. */
 function countBefore({ facts, unsettled }: CommitInput): number {
   const there = new Set(facts.installed.map(formatNevra));
-  return facts.installed.length - unsettled.packageChanges.added.filter((nevra) => there.has(nevra)).length;
+  const { added, replaced } = unsettled.packageChanges;
+  // An rpm that was killed between the versions of a package leaves both.
+  const twice = replaced.filter(({ from, to }) => there.has(from) && there.has(to));
+  return facts.installed.length - added.filter((nevra) => there.has(nevra)).length - twice.length;
 }
 
 /**

@@ -21,10 +21,10 @@ const ON_NODE: Readonly<Record<string, OnNode>> = {
   disks: diskGroup,
   moments: momentGroup,
   'undo-kills': (stage, options) => killGroup(stage, 'undo-kills', options),
-  'kills-back': (stage, options) => killGroup(stage, 'kills-back', options),
   'kills-next': (stage, options) => killGroup(stage, 'kills-next', options),
   kills: (stage, options) => killGroup(stage, 'kills', options),
   pairs: pairGroup,
+  'kills-back': (stage, options) => killGroup(stage, 'kills-back', options),
 };
 
 /** Shares of a limited time, about as the long form's cases take it; 1 where nothing is said. */
