@@ -15,7 +15,7 @@ import { readKey } from '../../src/review/keys.js';
 import type { Rooted, RootedOptions } from '../host/rooted.js';
 import { rootedHost } from '../host/rooted.js';
 import { makeKey, sha256Of } from './bundle.js';
-import { NO_CONFIGURATION, planRequest, someConfiguration, someContents, someFacts } from './facts.js';
+import { NO_CONFIGURATION, nevra, planRequest, someConfiguration, someContents, someFacts } from './facts.js';
 
 const key = readKey(makeKey().pem, 'a test');
 const OLD_FLOOR = JSON.stringify({ small: { sequence: 1, digest: sha256Of('old') } });
@@ -61,6 +61,27 @@ const input: CommitInput = {
 };
 
 describe('a commit', () => {
+  it('counts the packages before as an unbroken run does, whatever a killed rpm left of them', async () => {
+    const installed = [
+      'a-1.0-1.el7.x86_64',
+      'a-2.0-1.el7.x86_64',
+      'b-1.0-1.el7.x86_64',
+      'c-1.0-1.el7.x86_64',
+    ];
+    const { rpms } = await commit(node(undefined), {
+      ...input,
+      facts: someFacts({ installed: installed.map(nevra) }),
+      unsettled: {
+        ...NOTHING_UNSETTLED,
+        packageChanges: {
+          added: ['c-1.0-1.el7.x86_64', 'd-1.0-1.el7.x86_64'],
+          replaced: [{ from: 'a-1.0-1.el7.x86_64', to: 'a-2.0-1.el7.x86_64' }],
+        },
+      },
+    });
+    expect(rpms.before).toBe(2);
+  });
+
   it('that cannot write its receipt leaves the floor as it was', async () => {
     const host = node((call, at) =>
       call === 'writeDurable' && at === target.receipt ? 'ENOSPC' : undefined,
