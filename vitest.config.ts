@@ -11,6 +11,8 @@ const WAITING = [
   'test/configure/programs.docker.test.ts',
   'test/create/collector.docker.test.ts',
   'test/create/rpms.docker.test.ts',
+  'test/fleet/ssh.node.test.ts',
+  'test/fleet/upload.node.test.ts',
   'test/install/rpm-stuck.node.test.ts',
   ...[
     'ansible',
