@@ -220,6 +220,8 @@ async function lfsPointers(
   entries: readonly string[],
   context: GitContext,
 ): Promise<string[]> {
+  // What LFS keeps is named in one of these.
+  if (!entries.some((entry) => /[\t/]\.gitattributes$/.test(entry))) return [];
   const named = await git(
     ['--git-dir', scratch, ...ISOLATED, 'grep', '-z', '-l', '-a', '-F', '-e', LFS_VERSION, commit, '--'],
     isolatedEnv(context.env),
