@@ -46,6 +46,8 @@ export async function eraseBuildPackages(
   const still = new Set((await installedPackages(host)).map(formatNevra));
   const left = labels.filter((nevra) => still.has(nevra));
   const erased = candidates.filter((nevra) => !still.has(nevra));
+  // Where an rpm was killed between a library and its %postun, nobody would take it out of the loader's cache.
+  if (erased.length > 0) await host.run(['/sbin/ldconfig']);
   if (labels.length > 0) await journal.record({ event: 'erased', packages: erased });
   return { erased, kept, left, problem: problems[0] };
 }
