@@ -20,10 +20,10 @@ interface ConfigurationProblem {
 }
 
 /** What a renderer may write, whatever the site says. */
-const RENDERED: Readonly<Record<string, readonly string[]>> = {
-  haproxy: [path.haproxyConfig, path.haproxyUnit, path.sysctl, path.rsyslog, path.logrotate],
-  keepalived: [path.keepalivedConfig, path.keepalivedUnit, path.checkScript],
-};
+const RENDERED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['haproxy', [path.haproxyConfig, path.haproxyUnit, path.sysctl, path.rsyslog, path.logrotate]],
+  ['keepalived', [path.keepalivedConfig, path.keepalivedUnit, path.checkScript]],
+]);
 
 /** An unknown renderer, one that two components name, a file or unit that two make. */
 export function configurationProblems(components: readonly Configured[]): ConfigurationProblem[] {
@@ -35,7 +35,7 @@ export function configurationProblems(components: readonly Configured[]): Config
     const message = rendererProblem(configuration, byRenderer.get(configuration));
     if (message !== undefined) problems.push({ path: [index, 'configuration'], message });
     if (!byRenderer.has(configuration)) byRenderer.set(configuration, name);
-    for (const file of RENDERED[configuration] ?? [])
+    for (const file of RENDERED.get(configuration) ?? [])
       makers.set(file, `component "${name}" makes ${file} already: by the renderer "${configuration}"`);
   }
   for (const [index, { name, configuration }] of components.entries()) {

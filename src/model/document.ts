@@ -4,6 +4,7 @@ import {
   isPair,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   Parser,
   parseDocument as parseYaml,
@@ -75,26 +76,35 @@ export function readDocument<T>(bytes: Uint8Array, file: string, schema: z.ZodTy
   throw documentError(problems, text, lines, file, code);
 }
 
-/** What is too deep or too much to compose. The parser of tokens does not recurse, and its time is the length. */
+/**
+ * What is too deep or too much to compose. Closing what is open recurses in the parser of tokens too, so that its own
+ * stack is looked at after each of them.
+ */
 function tooMuch(text: string): Problem | undefined {
-  const open: { token: CST.Token; depth: number }[] = [];
-  for (const token of new Parser().parse(text))
-    if (token.type === 'document' && token.value !== undefined) open.push({ token: token.value, depth: 1 });
-  let parts = 0;
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const { token, depth } = next;
-    if (depth > MAX_DOCUMENT_DEPTH)
+  const parser = new Parser();
+  const open: CST.Token[] = [];
+  const keep = (tokens: Iterable<CST.Token>): void => {
+    for (const token of tokens)
+      if (token.type === 'document' && token.value !== undefined) open.push(token.value);
+  };
+  for (const lexeme of new Lexer().lex(text)) {
+    keep(parser.next(lexeme));
+    // The document itself lies below, and what has just begun on top.
+    if (parser.stack.length > MAX_DOCUMENT_DEPTH + 2)
       return {
         message: `lists and maps lie more than ${String(MAX_DOCUMENT_DEPTH)} deep in each other`,
-        offset: token.offset,
+        offset: parser.offset,
       };
+  }
+  keep(parser.end());
+  let parts = 0;
+  for (let token = open.pop(); token !== undefined; token = open.pop()) {
     if (!('items' in token)) continue;
     parts += token.items.length;
     if (parts > MAX_DOCUMENT_PARTS)
       return { message: `more than ${String(MAX_DOCUMENT_PARTS)} keys and values`, offset: token.offset };
     for (const { key, value } of token.items)
-      for (const inner of [key, value])
-        if (inner !== undefined && inner !== null) open.push({ token: inner, depth: depth + 1 });
+      for (const inner of [key, value]) if (inner !== undefined && inner !== null) open.push(inner);
   }
   return undefined;
 }

@@ -75,6 +75,12 @@ describe('a manifest that cannot be used', () => {
       /there is no renderer "haprxoy"; did you mean "haproxy"/,
     ],
     [
+      'a configuration by a name that every object has',
+      `${good}    configuration: constructor\n`,
+      /:26:20$/,
+      /there is no renderer "constructor"/,
+    ],
+    [
       'two components with one renderer',
       `${good}    configuration: haproxy\n${another(good)}    configuration: haproxy\n`,
       /:37:20$/,

@@ -124,6 +124,14 @@ describe('a YAML document', () => {
     expect(error.details.at(-1)).toBe('and 980 more');
   });
 
+  // Closing what is open recurses in the parser, too.
+  it('too deep is refused where more follows', () => {
+    for (const open of ['? ', '- ', '{a: ', '['])
+      expect(failure(`${open.repeat(5_000)}\nname: a\nsequence: 1\n`).message).toBe(
+        'lists and maps lie more than 64 deep in each other',
+      );
+  });
+
   it.each([
     ['keys', (n: number) => `a${n}: 1\n`],
     ['aliases', (n: number) => (n === 0 ? 'a: &a 1\n' : `b${n}: *a\n`)],
