@@ -40,12 +40,18 @@ export async function tryPackages(
   const paths = rpms.map((rpm) => join(stage, rpm.path));
   const problems = await testTransaction(host, paths, step.upgrade.length > 0);
   // One start of rpm for both: the step that unpacks them does not ask again.
-  const headers = await rpmHeaders(host, `${OBSOLETES_FORMAT}${FILES_FORMAT}\\n`, paths);
+  const headers = await rpmHeaders(host, `${OBSOLETES_FORMAT}${FILES_FORMAT}\\n`, paths).catch(
+    (error: unknown) => {
+      // What rpm has said of a file that it cannot read refuses the plan, with the rest.
+      if (problems.length === 0) throw error;
+      return undefined;
+    },
+  );
   return {
     packages: triedPackages(plan),
     problems,
-    obsoletes: obsoleteRefusals(rpms, step.stays, headers),
-    files: parseFiles(headers),
+    obsoletes: headers === undefined ? [] : obsoleteRefusals(rpms, step.stays, headers),
+    ...(headers === undefined ? {} : { files: parseFiles(headers) }),
   };
 }
 
