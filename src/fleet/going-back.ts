@@ -81,11 +81,6 @@ export function rollbackWords({ goal }: GoingBack, status: NodeStatus | null): s
   return status?.bundle.digest === goal.digest && isOtherSite ? [] : ['--to', goal.digest];
 }
 
-/** Whether a run that was not finished lies over a committed one that has to be taken back as well: two rollbacks. */
-export function needsTwo(back: GoingBack, status: NodeStatus | null): boolean {
-  return (status?.unfinished ?? null) !== null && rollbackWords(back, status).length === 0;
-}
-
 function chosen(views: readonly NodeView[], to: string): GoingBack {
   if (!/^[0-9a-f]{8,64}$/.test(to))
     throw usageError({

@@ -7,8 +7,7 @@ import type { Cluster } from './cluster.js';
 import type { RolloutGiven } from './deploy-release.js';
 import { changeInWords, handOverInWords, watching } from './deploy-release.js';
 import type { GoingBack } from './going-back.js';
-import { chooseGoingBack, needsTwo, rollbackWords, same } from './going-back.js';
-import { hasGoal } from './judge.js';
+import { chooseGoingBack, rollbackWords, same } from './going-back.js';
 import { fromJson, lookAt } from './look.js';
 import { rolloutOrder } from './order.js';
 import { asPlanned, lookAgain, lookSteadily, notesOf, preflightFailed } from './preflight.js';
@@ -121,8 +120,7 @@ async function tryAll(
           asRoot: true,
           timeoutMs: DRY_MS,
         });
-        // The second of two runs is not in this plan: it may interrupt.
-        if (goesBackByReload(done.stdout) && !needsTwo(back, status)) reloaded.add(agent.name);
+        if (goesBackByReload(done.stdout)) reloaded.add(agent.name);
         return done.exitCode === EXIT.done
           ? []
           : lastWords(done.stderr).map((line) => `${agent.name}: ${line}`);
@@ -141,10 +139,7 @@ async function tryAll(
   });
 }
 
-/**
- * A run that was not finished there is taken back first. The committed one below it is taken back only when the node,
- * looked at again, is not where it is to be.
- */
+/** One run of the node's own rollback: where a run was not finished, that one goes, and what lies below is the goal. */
 async function backOn(
   agent: NodeAgent,
   { clock }: Cluster,
@@ -152,11 +147,7 @@ async function backOn(
   onLine: OnLine,
 ): Promise<FollowedRun> {
   const { status } = await lookAt(agent, clock);
-  const first = await agent.follow('rollback', argvOf(back, status, ['-y']), onLine);
-  if (first.exitCode !== EXIT.done || !needsTwo(back, status)) return first;
-  const now = (await lookAt(agent, clock)).status;
-  if (now === null || hasGoal(now, back.goal)) return first;
-  return agent.follow('rollback', argvOf(back, now, ['-y']), onLine);
+  return agent.follow('rollback', argvOf(back, status, ['-y']), onLine);
 }
 
 function argvOf(
