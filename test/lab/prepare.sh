@@ -29,6 +29,7 @@ fuse-overlayfs fuse-overlayfs
 gcc gcc
 git git
 gpg gnupg
+makeself makeself
 newuidmap uidmap
 openssl openssl
 podman podman
