@@ -15,6 +15,13 @@ const FileState = z.strictObject({
   gid: Count,
 });
 
+const FolderState = z.strictObject({
+  kind: z.enum(['file', 'directory', 'link', 'other']),
+  mode: z.int().min(0).max(0o7777),
+  uid: Count,
+  gid: Count,
+});
+
 const FactsSchema = z.strictObject({
   os: z.strictObject({ id: Text, release: Text, name: Text }),
   arch: Text,
@@ -32,7 +39,11 @@ const FactsSchema = z.strictObject({
   groups: z.record(Text, Count),
   files: z.record(Text, FileState),
   links: z.record(Text, Text),
-  directories: Paths,
+  /** A list in inventories of before their modes were read. */
+  directories: z.union([
+    z.record(Text, FolderState.nullable()),
+    Paths.transform((paths): Record<string, null> => Object.fromEntries(paths.map((path) => [path, null]))),
+  ]),
   /** Absent in inventories of before this was asked. */
   present: Paths.default([]),
   /** Lines that may hold a secret are masked. */

@@ -93,7 +93,7 @@ function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inve
       ]),
     ),
     links: Object.fromEntries(facts.links),
-    directories: [...facts.directories],
+    directories: Object.fromEntries(facts.directories),
     present: [...facts.present],
     texts: Object.fromEntries(
       [...pairs].flatMap(([path, { before }]) => (before === undefined ? [] : [[path, before]])),
@@ -130,7 +130,7 @@ export function factsOf({ facts }: Inventory): Facts {
       Object.entries(facts.files).map(([path, { digest, ...state }]) => [path, { sha256: digest, ...state }]),
     ),
     links: map(facts.links),
-    directories: new Set(facts.directories),
+    directories: map(facts.directories),
     present: new Set(facts.present),
     texts: map(facts.texts),
     sysctl: map(facts.sysctl),

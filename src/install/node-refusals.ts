@@ -4,6 +4,7 @@ import { target } from '../model/layout.js';
 import { addressOf, isInside, networkOf, prefixOf } from '../model/networks.js';
 import type { BuildWay } from '../model/packages.js';
 import { BUILD_ROOM_BYTES, rootBytes } from './cost.js';
+import { folderRefusals } from './folders.js';
 import type { Facts } from './probe.js';
 
 export interface NodeRequest {
@@ -70,7 +71,12 @@ function configurationRefusals(configuration: Configuration, facts: Facts, takeO
   const missing = configuration.required
     .filter(({ path }) => !facts.present.has(path))
     .map(({ path, what }) => `${what} is not there: put it at ${path}, mode 600, before the installation`);
-  return [...refusals, ...missing, ...addressRefusals(configuration, facts)];
+  return [
+    ...refusals,
+    ...folderRefusals(configuration, facts),
+    ...missing,
+    ...addressRefusals(configuration, facts),
+  ];
 }
 
 /** Addresses that this node cannot have or hold: a program would start all the same, and nobody would find it. */

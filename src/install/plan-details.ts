@@ -5,6 +5,7 @@ import { byCodePoint, formatNevra } from '../model/nevra.js';
 import { unifiedDiff } from '../model/unified-diff.js';
 import { costOf } from './cost.js';
 import { isEdited } from './edited.js';
+import { octal, ownerOf } from './folders.js';
 import { sha256Hex, shownDigest } from './guarded-digest.js';
 import { maskPair } from './masked.js';
 import type {
@@ -153,8 +154,6 @@ function filesOf(request: DetailsRequest): PlannedFile[] {
     ...request.configuration.files.map((file) => configurationFile(request, file)),
   ];
 }
-
-const octal = (mode: number): string => mode.toString(8).padStart(4, '0');
 
 function wasAt({ facts }: DetailsRequest, path: string, secret: boolean): PlannedFile['was'] {
   const there = facts.files.get(path);
@@ -330,13 +329,13 @@ function diffOf(
 
 function directoriesOf(request: DetailsRequest): PlannedDirectory[] {
   return request.configuration.directories.map((directory) => {
-    const there = request.facts.directories.has(directory.path);
+    const there = request.facts.directories.get(directory.path);
     return {
       path: directory.path,
-      change: there ? 'unchanged' : 'new',
-      mode: octal(directory.mode),
-      owner: `${directory.owner}:${directory.group}`,
-      undo: there ? NOTHING : directory.shared ? 'it stays' : 'it is removed when it is empty',
+      change: there === undefined ? 'new' : 'unchanged',
+      mode: octal(there?.mode ?? directory.mode),
+      owner: there ? ownerOf(there, request.facts) : `${directory.owner}:${directory.group}`,
+      undo: there !== undefined ? NOTHING : directory.shared ? 'it stays' : 'it is removed when it is empty',
     };
   });
 }

@@ -18,6 +18,7 @@ import type { ChosenWay } from './needed-packages.js';
 import { chooseWay, eraseCandidates, neededPackages } from './needed-packages.js';
 import { BUILD_UIDS } from './build-uids.js';
 import { isEdited } from './edited.js';
+import { folderNotes } from './folders.js';
 import { nodeRefusals } from './node-refusals.js';
 import { isDigestOf } from './guarded-digest.js';
 import { detailsOf } from './plan-details.js';
@@ -560,6 +561,7 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
         `kept ${formatNevra(installed)}; the bundle has the older ${formatNevra(rpm.nevra)}`,
     ),
     ...editNotes(configuration, facts),
+    ...folderNotes(configuration, facts),
     ...(facts.additions.length === 0
       ? []
       : [`local additions are loaded too: ${facts.additions.join(', ')}`]),

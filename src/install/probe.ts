@@ -7,6 +7,7 @@ import type { Nevra } from '../model/nevra.js';
 import { byCodePoint } from '../model/nevra.js';
 import { target } from '../model/layout.js';
 import { BUILD_UIDS } from './build-uids.js';
+import type { FolderState } from './folders.js';
 import type { Receipt } from './receipt.js';
 import { installedPackages, ownersOf } from './rpm.js';
 import { settingPath, settingsIn } from './sysctl-settings.js';
@@ -49,7 +50,8 @@ export interface Facts {
   readonly files: ReadonlyMap<string, FileState>;
   /** Symbolic links among the paths asked for → their realpath. */
   readonly links: ReadonlyMap<string, string>;
-  readonly directories: ReadonlySet<string>;
+  /** What stands at the places of declared folders; null: an inventory that does not know more than that. */
+  readonly directories: ReadonlyMap<string, FolderState | null>;
   /** Of the files that others put on a node, those that are there. */
   readonly present: ReadonlySet<string>;
   /** Configuration files that are there, as far as they are small and text. */
@@ -179,7 +181,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readGroups(host, asked.accounts),
     readFiles(host, asked.files),
     readLinks(host, asked.links),
-    readPresent(host, asked.directories),
+    readFolders(host, asked.directories),
     readPresent(host, asked.present),
     readTexts(host, asked.texts),
     readSettings(host, asked.sysctl),
@@ -332,6 +334,19 @@ async function readPresent(host: Host, paths: readonly string[]): Promise<Set<st
     paths.map(async (path) => ((await host.realpath(path)) === undefined ? [] : [path])),
   );
   return new Set(there.flat());
+}
+
+async function readFolders(host: Host, paths: readonly string[]): Promise<Map<string, FolderState>> {
+  const entries = await Promise.all(
+    paths.map(async (path): Promise<[string, FolderState][]> => {
+      // A folder that a link leads to serves as well. A link that leads nowhere is there, and is none.
+      const facts = await host.lstat((await host.realpath(path)) ?? path);
+      if (facts === undefined) return [];
+      const { kind, mode, uid, gid } = facts;
+      return [[path, { kind, mode, uid, gid }]];
+    }),
+  );
+  return new Map(entries.flat());
 }
 
 /** The files of each folder that a program loads besides ours: `FOLDER/*.EXTENSION`. */

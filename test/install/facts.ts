@@ -54,7 +54,7 @@ export function someFacts(given: Partial<Facts> = {}): Facts {
     groups: new Map([['root', 0]]),
     files: new Map(),
     links: new Map(),
-    directories: new Set(),
+    directories: new Map(),
     texts: new Map(),
     sysctl: new Map(),
     firewall: { firewalld: '', iptables: '' },
@@ -184,7 +184,12 @@ export function factsAfter({ contents, configuration, facts }: PlanRequest, comm
       ...facts.groups,
       ...configuration.users.map((user): [string, number] => [user.name, 990]),
     ]),
-    directories: new Set(configuration.directories.map((one) => one.path)),
+    directories: new Map(
+      configuration.directories.map((one) => [
+        one.path,
+        { kind: 'directory' as const, mode: one.mode, uid: 0, gid: 0 },
+      ]),
+    ),
     files: new Map([
       [target.runtime, state(heldSha(member.runtime), 0o755)],
       [target.installer, state(heldSha(member.installer), 0o644)],

@@ -321,7 +321,7 @@ describe('an inventory', () => {
       groups: { root: 0 },
       files: { '/etc/x': { digest: 'a'.repeat(64), mode: 0o644, uid: 0, gid: 0 } },
       links: {},
-      directories: [],
+      directories: { '/etc/x.d': { kind: 'directory', mode: 0o755, uid: 0, gid: 0 }, '/old': null },
       present: [],
       texts: {},
       sysctl: {},

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import type { FolderState } from '../../src/install/folders.js';
+import { factsOf } from '../../src/install/inventory.js';
+import { InventorySchema } from '../../src/install/inventory-schema.js';
+import type { Plan } from '../../src/install/plan.js';
+import { makePlan } from '../../src/install/plan.js';
+import { planRequest, someConfiguration, someFacts, someInventory } from './facts.js';
+
+const root = { kind: 'directory', mode: 0o755, uid: 0, gid: 0 } as const;
+/** A plan for /etc/hello (0755 root:root) on a node where this stands there. */
+const planWith = (there: FolderState | null | undefined, shared = false): Plan => {
+  const configuration = someConfiguration();
+  return makePlan(
+    planRequest({
+      configuration: {
+        ...configuration,
+        directories: configuration.directories.map((one) => ({ ...one, shared })),
+      },
+      facts: someFacts({
+        directories: new Map(there === undefined ? [] : [['/etc/hello', there]]),
+        users: new Map([
+          ['root', { uid: 0, gid: 0 }],
+          ['web', { uid: 90, gid: 91 }],
+        ]),
+        groups: new Map([
+          ['root', 0],
+          ['web', 91],
+        ]),
+      }),
+    }),
+  );
+};
+const folder = (plan: Plan): unknown => plan.details.directories[0];
+const said = (lines: readonly string[]): string[] => lines.filter((line) => line.startsWith('/etc/hello '));
+
+describe('a folder that is declared', () => {
+  it('is made as it is declared where nothing is', () => {
+    const plan = planWith(undefined);
+    expect(folder(plan)).toMatchObject({ change: 'new', mode: '0755', owner: 'root:root' });
+    expect([...said(plan.notes), ...said(plan.refusals)]).toEqual([]);
+  });
+
+  it('is not worth a word where it is as it is declared', () => {
+    const plan = planWith(root);
+    expect(folder(plan)).toMatchObject({ change: 'unchanged', mode: '0755', owner: 'root:root' });
+    expect([...said(plan.notes), ...said(plan.refusals)]).toEqual([]);
+  });
+
+  it('is shown as it is, not as it would have been, and the plan says how to change it', () => {
+    const plan = planWith({ ...root, mode: 0o711, uid: 90, gid: 17 });
+    expect(folder(plan)).toMatchObject({ change: 'unchanged', mode: '0711', owner: 'web:17' });
+    expect(said(plan.notes)).toEqual([
+      '/etc/hello is there as 0711 web:17 and stays so; a new one would be 0755 root:root (chown root:root /etc/hello && chmod 0755 /etc/hello)',
+    ]);
+    expect(said(plan.refusals)).toEqual([]);
+  });
+
+  it.each([
+    ['everybody', { ...root, mode: 0o1777 }, '1777'],
+    ['its group', { ...root, mode: 0o775, gid: 91 }, '0775'],
+  ])('is refused where %s may write to it: files in it could be replaced', (who, there, mode) => {
+    expect(said(planWith(there).refusals)).toEqual([
+      `/etc/hello can be written by ${who} (${mode}): who may write there can replace what the service reads (chmod 0755 /etc/hello)`,
+    ]);
+  });
+
+  it("may be written by root's group, which is root", () => {
+    expect(said(planWith({ ...root, mode: 0o775 }).refusals)).toEqual([]);
+  });
+
+  it('is refused where something else stands, also where the system has such folders', () => {
+    for (const shared of [false, true])
+      expect(said(planWith({ ...root, kind: 'link' }, shared).refusals)).toEqual([
+        '/etc/hello is to be a folder and is none (see: stat /etc/hello): move it away',
+      ]);
+  });
+
+  it("is nobody's business where the system has it too", () => {
+    const plan = planWith({ ...root, mode: 0o777, uid: 90 }, true);
+    expect(folder(plan)).toMatchObject({ change: 'unchanged', mode: '0777', owner: 'web:root' });
+    expect([...said(plan.notes), ...said(plan.refusals)]).toEqual([]);
+  });
+
+  it('is there, and no more is known, in an inventory of before its mode was read', () => {
+    const inventory = JSON.parse(JSON.stringify(someInventory())) as { facts: object };
+    const older = { ...inventory, facts: { ...inventory.facts, directories: ['/etc/hello'] } };
+    const { directories } = factsOf(InventorySchema.parse(older));
+    expect([...directories]).toEqual([['/etc/hello', null]]);
+    const plan = planWith(null);
+    expect(folder(plan)).toMatchObject({ change: 'unchanged', mode: '0755', owner: 'root:root' });
+    expect([...said(plan.notes), ...said(plan.refusals)]).toEqual([]);
+  });
+});
