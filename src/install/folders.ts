@@ -45,7 +45,7 @@ export function folderNotes({ directories }: Configuration, facts: FolderFacts):
   });
 }
 
-/** "haproxy:haproxy"; the numbers of whoever has no name here. */
+/** "root:root", USER:GROUP; the numbers of whoever has no name here. */
 export function ownerOf({ uid, gid }: FolderState, { users, groups }: FolderFacts): string {
   const user = [...users].find(([, account]) => account.uid === uid)?.[0] ?? String(uid);
   const group = [...groups].find(([, id]) => id === gid)?.[0] ?? String(gid);
