@@ -84,9 +84,30 @@ discard() { # stem, file
 }
 
 # At its place, not behind what is there: a connection that was given up and lives on writes the same bytes.
+# What arrives goes to the disk meanwhile: at the end little is left to wait for.
+flush() { # file
+  stop=
+  trap stop=yes TERM
+  while [ -z "$stop" ] && kill -0 $$ 2>/dev/null; do
+    # An error is told once (Linux before 4.13): the last fsync would not see it any more.
+    dd if=/dev/null of="$1" conv=nocreat,notrunc,fdatasync status=none || return 72
+    [ -z "$stop" ] || break
+    sleep 0.4 2>/dev/null &
+    wait $! || :
+  done
+}
+
 receive() { # stem, file, offset
-  dd of="$incoming/$1/$2" bs=1048576 seek="$3" oflag=seek_bytes iflag=fullblock conv=notrunc,fsync status=none ||
-    fail 72 "$incoming/$1/$2 could not be written"
+  into=$incoming/$1/$2
+  true >>"$into" || fail 72 "$into could not be written"
+  flush "$into" </dev/null >/dev/null &
+  flusher=$!
+  failed=
+  dd of="$into" bs=1048576 seek="$3" oflag=seek_bytes iflag=fullblock conv=notrunc,fsync status=none || failed=yes
+  kill "$flusher" 2>/dev/null || :
+  # 143: it was ended before it had begun.
+  wait "$flusher" || [ $? = 143 ] || failed=yes
+  [ -z "$failed" ] || fail 72 "$into could not be written"
 }
 
 finish() { # stem, file, SHA-256, its own name
