@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
+import crypto from 'node:crypto';
 import type { Hash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { untrustedError } from '../errors.js';
+import type { Range } from '../host/hasher.js';
 import { startHasher } from '../host/hasher.js';
 import type { Member } from '../model/contents.js';
 import type { Sha256 } from '../model/grammar.js';
@@ -35,11 +36,13 @@ export interface Packed {
 /** A few of these stay in a core's own cache from reading to writing; larger ones cost twice the time (docs/performance.md). */
 const CHUNK_BYTES = 256 * 1024;
 const CHUNKS = 8;
+/** So few chunks wait for the other thread that it would soon have none. */
+const FEW = 2;
 
 /**
  * Writes the canonical tar. The bytes that go into it are the bytes that are hashed: each member is
- * compared with its digest on the way. This thread reads and hashes the members, another one hashes the whole
- * and writes; memory is constant.
+ * compared with its digest on the way. This thread reads, another one hashes the whole and writes; the members
+ * are hashed by whichever has less to do. Memory is constant.
  * @throws BundleError exit 4 naming the member that has other bytes; exit 6 when it cannot be written
  */
 export async function packTar(request: PackRequest): Promise<Packed> {
@@ -62,11 +65,15 @@ export async function packTar(request: PackRequest): Promise<Packed> {
       const bytes = sink.slots[slot] as Buffer;
       const { length, parts } = read.fill(bytes);
       if (length === 0) break;
-      const kept = sink.update(slot, length).catch(cannotWrite);
+      // The other thread takes what lies in this chunk as a whole, if it has nothing else to do soon.
+      const [theirs, ours] = sink.backlog() < FEW ? split(parts) : [[], parts];
+      const kept = sink.update(slot, length, theirs).then((digests) => {
+        for (const [index, { member }] of theirs.entries()) requireDigest(member, digests[index]);
+      }, cannotWrite);
       busy[slot] = kept;
       // It is awaited when the slot is wanted again; until then a failure must not count as unhandled.
       kept.catch(() => undefined);
-      for (const part of parts) hashPart(part, bytes, memberHashes);
+      for (const part of ours) hashPart(part, bytes, memberHashes);
       position += length;
       request.onProgress?.(position, totalBytes);
     }
@@ -83,6 +90,12 @@ export async function packTar(request: PackRequest): Promise<Packed> {
   }
 }
 
+/** Those that are a member as a whole, and the others, whose hash goes on from chunk to chunk. */
+function split(parts: readonly Part[]): [readonly Part[], readonly Part[]] {
+  const isWhole = ({ member, from, to }: Part): boolean => to - from === member.sizeBytes;
+  return [parts.filter(isWhole), parts.filter((part) => !isWhole(part))];
+}
+
 /** The size of the tar, before it is written. */
 export function packedBytes(request: Pick<PackRequest, 'first' | 'members'>): number {
   const sizes = [request.first.bytes.length, ...request.members.map((member) => member.sizeBytes)];
@@ -90,11 +103,9 @@ export function packedBytes(request: Pick<PackRequest, 'first' | 'members'>): nu
   return body + trailerBytes(body);
 }
 
-/** Bytes `from`..`to` of a chunk are `member`'s; `last` ends it. */
-interface Part {
+/** These bytes of a chunk are `member`'s; `last` ends it. */
+interface Part extends Range {
   readonly member: PackMember;
-  readonly from: number;
-  readonly to: number;
   readonly last: boolean;
 }
 
@@ -130,11 +141,7 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Filled; close():
       ended = true;
       return;
     }
-    const file = readable(member, () => openSync(member.file, 'r'));
-    current = { member, file, read: 0 };
-    const { size } = fstatSync(file);
-    if (size !== member.sizeBytes)
-      throw damaged(member, `it has ${String(size)} bytes instead of ${String(member.sizeBytes)}`);
+    current = { member, file: readable(member, () => openSync(member.file, 'r')), read: 0 };
     pending = header(member.path, member.mode, member.sizeBytes);
     body += BLOCK_BYTES + member.sizeBytes + paddingBytes(member.sizeBytes);
   };
@@ -153,17 +160,21 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Filled; close():
           if (pending.length === 0) break;
         } else {
           const { member, file, read } = current;
-          const wanted = Math.min(into.length - at, member.sizeBytes - read);
-          const bytesRead = wanted === 0 ? 0 : readable(member, () => readSync(file, into, at, wanted, read));
-          if (bytesRead === 0 && wanted > 0) throw damaged(member, 'it ends too early');
+          const left = member.sizeBytes - read;
+          // A byte more, where there is room: what is longer than it should be shows without a call of its own.
+          const wanted = Math.min(into.length - at, left + 1);
+          const bytesRead = readable(member, () => readSync(file, into, at, wanted, read));
+          const last = bytesRead >= left;
+          if (bytesRead > left || bytesRead === 0 || wanted === left) requireSize(member, file);
+          if (bytesRead > left || (bytesRead === 0 && !last))
+            throw damaged(member, 'it changes while it is read');
           current.read += bytesRead;
-          const last = current.read === member.sizeBytes;
           parts.push({ member, from: at, to: at + bytesRead, last });
           at += bytesRead;
           if (last) {
             current = undefined;
             closeSync(file);
-            pending = Buffer.alloc(paddingBytes(member.sizeBytes));
+            pending = PADDING.subarray(0, paddingBytes(member.sizeBytes));
           }
         }
       }
@@ -175,6 +186,15 @@ function tarReader(request: PackRequest): { fill(into: Buffer): Filled; close():
   };
 }
 
+const PADDING = Buffer.alloc(BLOCK_BYTES);
+
+/** @throws BundleError exit 4 when the file has another size now than the member */
+function requireSize(member: PackMember, file: number): void {
+  const { size } = fstatSync(file);
+  if (size === member.sizeBytes) return;
+  throw damaged(member, `it has ${String(size)} bytes instead of ${String(member.sizeBytes)}`);
+}
+
 function readable<T>(member: PackMember, work: () => T): T {
   try {
     return work();
@@ -183,15 +203,27 @@ function readable<T>(member: PackMember, work: () => T): T {
   }
 }
 
+/** Node has it since 20.12: no object for each of many small members. */
+const hashAtOnce = crypto.hash as typeof crypto.hash | undefined;
+
 function hashPart(part: Part, bytes: Buffer, hashes: Map<PackMember, Hash>): void {
   const { member, from, to, last } = part;
-  const hash = hashes.get(member) ?? createHash('sha256');
-  hash.update(bytes.subarray(from, to));
+  const piece = bytes.subarray(from, to);
+  if (piece.length === member.sizeBytes && hashAtOnce !== undefined) {
+    requireDigest(member, hashAtOnce('sha256', piece, 'hex'));
+    return;
+  }
+  const hash = hashes.get(member) ?? crypto.createHash('sha256');
+  hash.update(piece);
   hashes.set(member, hash);
   if (!last) return;
   hashes.delete(member);
-  const actual = hash.digest('hex');
-  if (actual !== member.sha256) throw damaged(member, `its sha256 is ${actual} instead of ${member.sha256}`);
+  requireDigest(member, hash.digest('hex'));
+}
+
+function requireDigest(member: PackMember, actual: string | undefined): void {
+  if (actual === member.sha256) return;
+  throw damaged(member, `its sha256 is ${actual ?? 'not known'} instead of ${member.sha256}`);
 }
 
 function damaged(member: PackMember, what: string, cause?: unknown): Error {

@@ -13,18 +13,30 @@ export interface Hasher {
   readonly slots: readonly Buffer[];
   /**
    * Hashes the first `length` bytes of a slot, in the order of the calls, and appends them to the file.
+   * @param ranges of the slot that are hashed by themselves as well
+   * @returns their SHA-256, hexadecimal
    * @throws the system's error when they cannot be written
    */
-  update(slot: number, length: number): Promise<void>;
+  update(slot: number, length: number, ranges?: readonly Range[]): Promise<readonly string[]>;
+  /** How many slots the other thread has yet to hash: what it is doing now included. */
+  backlog(): number;
   digest(): Promise<Sha256>;
   close(): Promise<void>;
+}
+
+/** Offsets in a slot; `to` is the first that does not belong to it. */
+export interface Range {
+  readonly from: number;
+  readonly to: number;
 }
 
 // Text, not a file of its own: it then runs the same from sources, from one built file, and in tests.
 const WORKER = `
 const { writeSync } = require('node:fs');
 const { parentPort, workerData } = require('node:worker_threads');
-const hash = require('node:crypto').createHash('sha256');
+const crypto = require('node:crypto');
+const hash = crypto.createHash('sha256');
+const done = new Int32Array(workerData.done);
 const slots = workerData.slots.map((slot) => new Uint8Array(slot));
 const append = (bytes) => {
   for (let at = 0; at < bytes.length; ) {
@@ -33,13 +45,19 @@ const append = (bytes) => {
     at += written;
   }
 };
-parentPort.on('message', ({ slot, length }) => {
+// Node has crypto.hash since 20.12: no object for each of many small pieces.
+const digestOf = (bytes) =>
+  crypto.hash ? crypto.hash('sha256', bytes, 'hex') : crypto.createHash('sha256').update(bytes).digest('hex');
+parentPort.on('message', ({ slot, length, bounds }) => {
   if (slot === undefined) return parentPort.postMessage({ digest: hash.digest('hex') });
   const bytes = slots[slot].subarray(0, length);
   hash.update(bytes);
   try {
     if (workerData.file !== undefined) append(bytes);
-    parentPort.postMessage({});
+    const digests = [];
+    for (let at = 0; at < bounds.length; at += 2) digests.push(digestOf(bytes.subarray(bounds[at], bounds[at + 1])));
+    Atomics.add(done, 0, 1);
+    parentPort.postMessage({ digests });
   } catch ({ message, code }) {
     parentPort.postMessage({ failure: { message, code } });
   }
@@ -48,6 +66,7 @@ parentPort.on('message', ({ slot, length }) => {
 
 interface Answer {
   readonly digest?: string;
+  readonly digests?: readonly string[];
   /** A write that failed, as Node says it. */
   readonly failure?: { readonly message: string; readonly code?: string };
 }
@@ -58,9 +77,12 @@ interface Answer {
  */
 export function startHasher(slotCount: number, slotBytes: number, file?: number): Hasher {
   const shared = Array.from({ length: slotCount }, () => new SharedArrayBuffer(slotBytes));
+  const done = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+  const doneCount = new Int32Array(done);
+  let askedCount = 0;
   const worker = new Worker(WORKER, {
     eval: true,
-    workerData: { slots: shared, file },
+    workerData: { slots: shared, file, done },
     resourceLimits: { maxOldGenerationSizeMb: 16 },
   });
   const waiting: { resolve(answer: Answer): void; reject(error: Error): void }[] = [];
@@ -81,7 +103,11 @@ export function startHasher(slotCount: number, slotBytes: number, file?: number)
   worker.on('exit', () => {
     fail(new Error('the hashing thread has ended'));
   });
-  const ask = (message: { readonly slot?: number; readonly length?: number }): Promise<Answer> =>
+  const ask = (message: {
+    readonly slot?: number;
+    readonly length?: number;
+    readonly bounds?: readonly number[];
+  }): Promise<Answer> =>
     new Promise((resolve, reject) => {
       if (broken !== undefined) {
         reject(broken);
@@ -92,9 +118,12 @@ export function startHasher(slotCount: number, slotBytes: number, file?: number)
     });
   return {
     slots: shared.map((slot) => Buffer.from(slot)),
-    async update(slot, length) {
-      await ask({ slot, length });
+    async update(slot, length, ranges = []) {
+      askedCount += 1;
+      const bounds = ranges.flatMap(({ from, to }) => [from, to]);
+      return (await ask({ slot, length, bounds })).digests ?? [];
     },
+    backlog: () => askedCount - Atomics.load(doneCount, 0),
     async digest() {
       return Sha256.parse((await ask({})).digest);
     },
@@ -110,10 +139,14 @@ export function hashHere(slotCount: number, slotBytes: number): Hasher {
   const slots = Array.from({ length: slotCount }, () => Buffer.alloc(slotBytes));
   return {
     slots,
-    update(slot, length) {
-      hash.update((slots[slot] as Buffer).subarray(0, length));
-      return Promise.resolve();
+    update(slot, length, ranges = []) {
+      const bytes = (slots[slot] as Buffer).subarray(0, length);
+      hash.update(bytes);
+      return Promise.resolve(
+        ranges.map(({ from, to }) => createHash('sha256').update(bytes.subarray(from, to)).digest('hex')),
+      );
     },
+    backlog: () => 0,
     digest: () => Promise.resolve(Sha256.parse(hash.digest('hex'))),
     close: () => Promise.resolve(),
   };

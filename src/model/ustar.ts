@@ -9,6 +9,9 @@ import { invalidError } from '../errors.js';
 
 export const BLOCK_BYTES = 512;
 
+/** What ustar defines of a header's block; the rest is zero. */
+const HEADER_BYTES = 500;
+
 /** GNU tar pads an archive to a multiple of this; so does the canonical form. */
 export const RECORD_BYTES = 10_240;
 
@@ -53,7 +56,7 @@ export function ustarHeader(member: {
   octal(329, 7, 0);
   octal(337, 7, 0);
   let sum = 0;
-  for (const byte of block) sum += byte;
+  for (let at = 0; at < HEADER_BYTES; at += 1) sum += block[at] ?? 0;
   text(148, `${sum.toString(8).padStart(6, '0')}\0 `);
   return block;
 }

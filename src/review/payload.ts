@@ -106,7 +106,7 @@ async function* hashedAhead(
   total: number,
 ): AsyncGenerator<Buffer> {
   const { slots } = hasher;
-  const busy: Promise<void>[] = slots.map(() => Promise.resolve());
+  const busy: Promise<unknown>[] = slots.map(() => Promise.resolve());
   let filled = 0;
   const nextSlot = async (): Promise<Buffer> => {
     const slot = filled % slots.length;

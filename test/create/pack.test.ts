@@ -123,6 +123,24 @@ describe('the payload', () => {
     }
   });
 
+  it('is refused when a file is longer or shorter than its member, also where a chunk ends with it', async () => {
+    const folder = temporaryFolder();
+    // In front of it: two headers and a block of bundle.json.
+    const toEnd = 256 * 1024 - 3 * 512;
+    for (const sizeBytes of [0, toEnd - 1, toEnd, toEnd + 1, toEnd + 256 * 1024]) {
+      const member = memberOf(folder, 'rpms/a.rpm', Buffer.alloc(sizeBytes, 1));
+      const pack = (name: string): Promise<unknown> =>
+        packTar({ first, members: [member], output: path.join(folder, `${name}-${String(sizeBytes)}`) });
+      await pack('whole');
+      for (const wrong of [sizeBytes - 1, sizeBytes + 1].filter((size) => size >= 0)) {
+        writeFileSync(member.file, Buffer.alloc(wrong, 1));
+        expect((await failureOf(pack(`wrong-${String(wrong)}`))).message).toContain(
+          `it has ${String(wrong)} bytes instead of ${String(sizeBytes)}`,
+        );
+      }
+    }
+  });
+
   it('never writes over a file, and says where it cannot write', async () => {
     const folder = temporaryFolder();
     const output = path.join(folder, 'out.tar');

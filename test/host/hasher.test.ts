@@ -25,6 +25,39 @@ describe('hashing a payload piece by piece', () => {
     expect(await digestWith(startHasher(2, 64))).toBe(wanted);
   });
 
+  it.each([
+    ['in a second thread', startHasher],
+    ['without one', hashHere],
+  ])('gives the digests of ranges beside it, %s', async (_, start) => {
+    const hasher = start(2, 64);
+    try {
+      hasher.slots[1]?.write('one two');
+      const ranges = [
+        { from: 0, to: 3 },
+        { from: 4, to: 7 },
+        { from: 7, to: 7 },
+      ];
+      const of = (text: string): string => createHash('sha256').update(text).digest('hex');
+      expect(await hasher.update(1, 7, ranges)).toEqual(['one', 'two', ''].map(of));
+      expect(hasher.backlog()).toBe(0);
+      expect(await hasher.digest()).toBe(of('one two'));
+    } finally {
+      await hasher.close();
+    }
+  });
+
+  it('tells how much the second thread has yet to do', async () => {
+    const hasher = startHasher(2, 64);
+    try {
+      const under = [hasher.update(0, 1), hasher.update(1, 1)];
+      expect(hasher.backlog()).toBe(2);
+      await Promise.all(under);
+      expect(hasher.backlog()).toBe(0);
+    } finally {
+      await hasher.close();
+    }
+  });
+
   it('gives the same without one', async () => {
     expect(await digestWith(hashHere(2, 64))).toBe(wanted);
   });
