@@ -51,6 +51,8 @@ export interface ApplyRequest {
   readonly now: () => number;
   /** True once somebody asked to stop (Ctrl-C, SIGTERM): the next step does not begin. */
   readonly interrupted: () => boolean;
+  /** Told when services begin to be watched: what only looks at the node can be done meanwhile. @param files that were put in place in this run */
+  readonly onWatch: (files: readonly InstalledFile[]) => void;
   /** Makes what was done the installed state. What it throws undoes this run; undefined: there is nothing to commit. */
   readonly commit: (applied: Applied) => Promise<Receipt | undefined>;
 }
@@ -104,6 +106,7 @@ export async function apply(
     begun = undefined;
     const units = configuration.services.map(({ unit }) => unit);
     // The checks wait most of their time: services must stay up for a while.
+    request.onWatch(placed.files);
     const [checked] = await Promise.allSettled([
       checkServices(host, { ...request, checks: configuration.checks, units }),
       tidy(),

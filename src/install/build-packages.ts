@@ -1,9 +1,10 @@
 import type { Host } from '../host/host.js';
+import type { Nevra } from '../model/nevra.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Journal } from './journal.js';
 import { librariesOf } from './libraries.js';
 import type { Receipt } from './receipt.js';
-import { installedPackages, parsePackages, RPM_QUERY } from './rpm.js';
+import { installedPackages, packagesOwning } from './rpm.js';
 import { erasePackages, testErase } from './rpm-erase.js';
 
 /** What became of the packages that only the build needed. */
@@ -16,53 +17,86 @@ export interface Erased {
   readonly left: readonly string[];
   /** rpm's words about those. */
   readonly problem: string | undefined;
+  /** How many packages the node has now. */
+  readonly installedCount: number;
+}
+
+/** What may go of the packages that only the build needed. */
+export interface Erasable {
+  readonly erase: readonly Nevra[];
+  /** NEVRAs that stay, and why. */
+  readonly kept: Erased['kept'];
 }
 
 /**
- * Erases packages that this program added for the build, except for those that something else needs: a library
- * of an installed file, or what `rpm -e --test` says. Reads the rpmdb back.
+ * Which packages can go that this program added for the build: not what something else needs, a library of an
+ * installed file, or what `rpm -e --test` says. Changes nothing.
  * @param candidates NEVRAs
+ * @param files the installed ones
+ */
+export async function findErasable(
+  host: Host,
+  candidates: readonly string[],
+  files: Receipt['files'],
+): Promise<Erasable> {
+  const wanted = new Set(candidates);
+  const there = (await installedPackages(host)).filter((nevra) => wanted.has(formatNevra(nevra)));
+  const loaded = await loadedPackages(host, new Set(there.map(formatNevra)), files);
+  const tested = await testErase(
+    host,
+    there.filter((nevra) => !loaded.has(formatNevra(nevra))),
+  );
+  return {
+    erase: tested.erase,
+    kept: [
+      ...[...loaded].map(([nevra, program]) => ({ nevra, because: `${program} loads it` })),
+      ...tested.kept,
+    ],
+  };
+}
+
+/**
+ * Erases what {@link findErasable} found. Reads the rpmdb back.
+ * @param candidates NEVRAs, with those that are gone already
  */
 export async function eraseBuildPackages(
   host: Host,
   journal: Journal,
   candidates: readonly string[],
-  files: Receipt['files'],
+  { erase, kept }: Erasable,
 ): Promise<Erased> {
-  const wanted = new Set(candidates);
-  const there = (await installedPackages(host)).filter((nevra) => wanted.has(formatNevra(nevra)));
-  const owners = await libraryOwners(host, files);
-  const kept = there
-    .map(formatNevra)
-    .flatMap((nevra) =>
-      owners.has(nevra) ? [{ nevra, because: `${owners.get(nevra) ?? ''} loads it` }] : [],
-    );
-  const free = there.filter((nevra) => !owners.has(formatNevra(nevra)));
-  const tested = await testErase(host, free);
-  kept.push(...tested.kept);
-  const labels = tested.erase.map(formatNevra);
+  const labels = erase.map(formatNevra);
   if (labels.length > 0) await journal.record({ event: 'erasing', packages: labels });
-  const problems = await erasePackages(host, tested.erase);
-  const still = new Set((await installedPackages(host)).map(formatNevra));
+  const { problems, installed } = await erasePackages(host, erase);
+  const still = new Set(installed.map(formatNevra));
   const left = labels.filter((nevra) => still.has(nevra));
   const erased = candidates.filter((nevra) => !still.has(nevra));
   // Where an rpm was killed between a library and its %postun, nobody would take it out of the loader's cache.
   if (erased.length > 0) await host.run(['/sbin/ldconfig']);
   if (labels.length > 0) await journal.record({ event: 'erased', packages: erased });
-  return { erased, kept, left, problem: problems[0] };
+  return { erased, kept, left, problem: problems[0], installedCount: installed.length };
 }
 
-/** The owners (NEVRA) of the libraries that the installed programs load → the program. */
-async function libraryOwners(host: Host, files: Receipt['files']): Promise<Map<string, string>> {
+/** Of these packages (NEVRAs), those with a library that a program loads → the program. */
+async function loadedPackages(
+  host: Host,
+  among: ReadonlySet<string>,
+  files: Receipt['files'],
+): Promise<Map<string, string>> {
+  const loadedBy = new Map<string, string>();
+  for (const { path: program } of files)
+    for (const library of (await librariesOf(host, program).catch(() => undefined))?.found ?? []) {
+      loadedBy.set(library, program);
+      // rpm knows a file by the path that its package gave it.
+      loadedBy.set((await host.realpath(library)) ?? library, program);
+    }
   const owners = new Map<string, string>();
-  for (const { path } of files) {
-    const libraries = await librariesOf(host, path).catch(() => undefined);
-    for (const library of libraries?.found ?? [])
-      for (const name of new Set([library, (await host.realpath(library)) ?? library])) {
-        const result = await host.run(['rpm', '-qf', '--queryformat', RPM_QUERY, name]);
-        if (result.exitCode !== 0) continue;
-        for (const nevra of parsePackages(result.stdout)) owners.set(formatNevra(nevra), path);
-      }
-  }
+  if (among.size === 0 || loadedBy.size === 0) return owners;
+  const owning = await packagesOwning(host, [...loadedBy.keys()]);
+  // Most often none of them is to go; only then does it matter whose library it is.
+  if (!owning.some((nevra) => among.has(formatNevra(nevra)))) return owners;
+  for (const [library, program] of loadedBy)
+    for (const nevra of (await packagesOwning(host, [library])).map(formatNevra))
+      if (among.has(nevra)) owners.set(nevra, program);
   return owners;
 }

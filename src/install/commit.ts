@@ -36,6 +36,23 @@ export interface CommitInput {
   readonly configuration: Configuration;
 }
 
+/** The components of the bundle that this run does not build. */
+function keptComponents(contents: Contents, plan: Plan): Set<string> {
+  const rebuilt = new Set(
+    plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])),
+  );
+  return new Set(contents.components.map(({ name }) => name).filter((name) => !rebuilt.has(name)));
+}
+
+/** What was built, in this run and before it, of the bundle's components. @param placed in this run */
+export function installedFiles(
+  { contents, plan, receipt }: Pick<CommitInput, 'contents' | 'plan' | 'receipt'>,
+  placed: readonly InstalledFile[],
+): InstalledFile[] {
+  const kept = keptComponents(contents, plan);
+  return [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...placed];
+}
+
 function configuredFiles({ files }: Configuration): InstalledFile[] {
   return files.map(({ component, path, mode, content }) => ({
     component,
@@ -69,12 +86,7 @@ function countBefore({ facts, unsettled }: CommitInput): number {
  */
 export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
   const { verified, contents, plan, applied, receipt } = input;
-  const rebuilt = new Set(
-    plan.steps.flatMap((step) => (step.kind === 'build' ? step.jobs.map((job) => job.component.name) : [])),
-  );
-  const kept = new Set(
-    contents.components.map((component) => component.name).filter((name) => !rebuilt.has(name)),
-  );
+  const kept = keptComponents(contents, plan);
   const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
   const written: Receipt = {
     airbundleReceipt: 1,
@@ -88,7 +100,7 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     recipes: Object.fromEntries(
       contents.components.map((component) => [component.name, recipeOf(component)]),
     ),
-    files: [...(receipt?.files.filter((file) => kept.has(file.component)) ?? []), ...applied.files],
+    files: installedFiles(input, applied.files),
     configured: configuredFiles(input.configuration),
     watched: watchedOf(input.configuration),
     links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],

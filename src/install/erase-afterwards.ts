@@ -1,13 +1,12 @@
 import type { Host } from '../host/host.js';
 import type { Reporter } from '../report.js';
 import { inStep } from '../report.js';
-import type { Erased } from './build-packages.js';
-import { eraseBuildPackages } from './build-packages.js';
+import type { Erasable, Erased } from './build-packages.js';
+import { eraseBuildPackages, findErasable } from './build-packages.js';
 import type { Journal } from './journal.js';
 import type { Plan } from './plan.js';
 import type { Receipt } from './receipt.js';
 import { writeReceipt } from './receipt.js';
-import { installedPackages } from './rpm.js';
 import { forgetAdded } from './undo-record.js';
 
 export interface EraseOutcome {
@@ -15,9 +14,28 @@ export interface EraseOutcome {
   readonly warnings: readonly string[];
 }
 
+const packagesOf = (plan: Plan): readonly string[] =>
+  plan.steps.flatMap((step) => (step.kind === 'erase' ? step.packages : []));
+
+/**
+ * What the plan's last step will erase, looked up while services are watched anyway; only rpm's own work is left for
+ * the time behind the commit. Never throws: undefined, and it is looked up then.
+ * @param files that will be the installed ones
+ */
+export async function lookAhead(
+  host: Host,
+  plan: Plan,
+  files: Receipt['files'],
+): Promise<Erasable | undefined> {
+  const candidates = packagesOf(plan);
+  if (candidates.length === 0) return undefined;
+  return findErasable(host, candidates, files).catch(() => undefined);
+}
+
 /**
  * The plan's last step, once the receipt is written: the services run, so a failure here is a warning, and the
  * next run goes on with what the receipt calls pending.
+ * @param ahead what {@link lookAhead} found
  */
 export async function eraseAfterwards(
   host: Host,
@@ -25,6 +43,7 @@ export async function eraseAfterwards(
   receipt: Receipt,
   journal: Journal,
   reporter: Reporter,
+  ahead?: Promise<Erasable | undefined>,
 ): Promise<EraseOutcome> {
   const step = plan.steps.find((candidate) => candidate.kind === 'erase');
   if (step?.kind !== 'erase') return { receipt, warnings: [] };
@@ -33,11 +52,14 @@ export async function eraseAfterwards(
       reporter,
       step.id,
       'erase what only the build needed',
-      () => eraseBuildPackages(host, journal, step.packages, receipt.files),
+      async () => {
+        const erasable = (await ahead) ?? (await findErasable(host, step.packages, receipt.files));
+        return eraseBuildPackages(host, journal, step.packages, erasable);
+      },
       ({ erased, kept }) => `${String(erased.length)} erased, ${String(kept.length)} stay`,
     );
     await forgetAdded(host, receipt, done.erased);
-    const settled = withErased(receipt, done, (await installedPackages(host)).length);
+    const settled = withErased(receipt, done);
     await writeReceipt(host, settled);
     return { receipt: settled, warnings: warningsOf(done) };
   } catch (error) {
@@ -55,7 +77,7 @@ export function onlyErases(plan: Plan): boolean {
   return plan.steps.length > 0 && plan.steps.every((step) => step.kind === 'erase');
 }
 
-function withErased(receipt: Receipt, { erased, kept, left }: Erased, after: number): Receipt {
+function withErased(receipt: Receipt, { erased, kept, left, installedCount }: Erased): Receipt {
   const gone = new Set(erased);
   const stays = new Set(kept.map(({ nevra }) => nevra));
   const { before, installed, absent } = receipt.rpms;
@@ -63,7 +85,7 @@ function withErased(receipt: Receipt, { erased, kept, left }: Erased, after: num
     ...receipt,
     rpms: {
       before,
-      after,
+      after: installedCount,
       installed: installed.filter((nevra) => !gone.has(nevra)),
       absent: [...new Set([...absent.filter((nevra) => !stays.has(nevra)), ...erased])].sort(),
       pending: [...left],

@@ -10,10 +10,11 @@ import { formatBytes, inStep } from '../report.js';
 import { requireSameRelease } from '../review/verify.js';
 import { apply } from './apply.js';
 import { removeBuildRoot } from './build-root.js';
-import { commit } from './commit.js';
+import type { Erasable } from './build-packages.js';
+import { commit, installedFiles } from './commit.js';
 import type { Audit } from './audit.js';
 import { alone } from './alone.js';
-import { eraseAfterwards, onlyErases } from './erase-afterwards.js';
+import { eraseAfterwards, lookAhead, onlyErases } from './erase-afterwards.js';
 import { readFloor } from './floor.js';
 import type { Journal } from './journal.js';
 import { openJournal } from './journal.js';
@@ -192,6 +193,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
       units: [...unitsBefore({ facts, unsettled }).values()],
       running: runningOf(configuration),
     });
+  let ahead: Promise<Erasable | undefined> | undefined;
   const { warnings, receipt: committed } = await apply(host, {
     plan: final,
     contents,
@@ -206,6 +208,10 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
     reporter,
     now: request.now,
     interrupted: request.interrupted,
+    onWatch: (placed) => {
+      // Awaited behind the commit, which must not wait for an rpm that does not answer.
+      ahead = lookAhead(host, final, installedFiles({ contents, plan: final, receipt }, placed));
+    },
     commit: async (applied) =>
       isDone
         ? undefined
@@ -231,7 +237,7 @@ async function installLocked(host: Host, request: InstallRequest, stage: string)
   if (committed === undefined) return { outcome: 'unchanged', plan: final, receipt, warnings };
 
   const untold = await tellCommit(host, journal, committed);
-  const erased = await eraseAfterwards(host, final, committed, journal, reporter);
+  const erased = await eraseAfterwards(host, final, committed, journal, reporter, ahead);
   await shortenJournal(host, (text) => unsettledIn(text)).catch(() => undefined);
   return {
     outcome: 'installed',

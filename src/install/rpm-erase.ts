@@ -84,14 +84,18 @@ const QUIET_MS = 10 * 60_000;
 
 /**
  * Erases packages, dependents among them first, and reads the rpmdb back.
- * @returns what is wrong afterwards, one sentence each
+ * @returns what is wrong afterwards, one sentence each, and what is installed then
  */
-export async function erasePackages(host: Host, packages: readonly Nevra[]): Promise<string[]> {
-  if (packages.length === 0) return [];
-  const said = await runRpm(host, ['-e', ...packages.map(rpmLabel)], 'erase');
-  const there = new Set((await installedPackages(host)).map(formatNevra));
+export async function erasePackages(
+  host: Host,
+  packages: readonly Nevra[],
+): Promise<{ readonly problems: readonly string[]; readonly installed: readonly Nevra[] }> {
+  const said = packages.length === 0 ? '' : await runRpm(host, ['-e', ...packages.map(rpmLabel)], 'erase');
+  const installed = await installedPackages(host);
+  const there = new Set(installed.map(formatNevra));
   const left = packages.map(formatNevra).filter((nevra) => there.has(nevra));
-  return left.length === 0 ? [] : [`${left.join(', ')} could not be erased: ${said}`];
+  const problems = left.length === 0 ? [] : [`${left.join(', ')} could not be erased: ${said}`];
+  return { problems, installed };
 }
 
 export interface OldRpm {

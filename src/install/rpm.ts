@@ -303,6 +303,34 @@ export async function unowned(host: Host, paths: readonly string[]): Promise<Set
   return free;
 }
 
+/**
+ * The packages that own any of these paths, by one start of rpm for all of them.
+ * @throws BundleError exit 6 when rpm did not answer for each path: what it does not name would count as nobody's
+ */
+export async function packagesOwning(host: Host, paths: readonly string[]): Promise<Nevra[]> {
+  const owners: Nevra[] = [];
+  for (let at = 0; at < paths.length; at += MOST_PATHS) {
+    const some = paths.slice(at, at + MOST_PATHS);
+    const result = await host.run(['rpm', '-qf', '--queryformat', RPM_QUERY, ...some], {
+      timeoutMs: QUERY_MS,
+    });
+    const found = parsePackages(result.stdout);
+    const lines = `${result.stdout}\n${result.stderr}`.split('\n');
+    const free = lines.filter((line) => NOT_OWNED.test(line)).length;
+    if (found.length + free < some.length)
+      throw stepError({
+        code: 'RPM_NO_ANSWER',
+        message: `rpm -qf did not say whose some files are: it ${outcome(result)}`,
+        details: lastLines(result),
+        hint: `See: rpm -qf ${some.slice(0, 3).join(' ')}`,
+      });
+    owners.push(...found);
+  }
+  return owners;
+}
+
+const NOT_OWNED = /^file .* is not owned by any package$|^error: file /;
+
 /** In one call of rpm: its words must fit on a command line. */
 const MOST_PATHS = 400;
 

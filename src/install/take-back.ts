@@ -194,7 +194,7 @@ function phasesOf(host: Host, request: TakeBackRequest, left: boolean, warnings:
         // The services were restarted and packages replaced since the plan: rpm is asked again.
         const { erase, kept: needed } = await testErase(host, packages.erase);
         warnings.push(...needed.map(({ nevra, because }) => `${nevra} stays: ${because}`));
-        warnings.push(...(await erasePackages(host, erase)));
+        if (erase.length > 0) warnings.push(...(await erasePackages(host, erase)).problems);
         return [];
       },
     },

@@ -141,6 +141,7 @@ describe('a run that cannot be committed', () => {
     }),
     now: () => performance.now(),
     interrupted: () => false,
+    onWatch: () => undefined,
     ...given,
   });
 
