@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { access, mkdir, open, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { BundleError, refusedError, usageError } from '../errors.js';
+import { octal } from '../model/octal.js';
 import { describeKey, fingerprint, isP256, keyId } from '../model/signature.js';
 import { ifThere, readBounded, reasonOf } from './read-bounded.js';
 import { unwritable } from './store.js';
@@ -132,7 +133,7 @@ function requireOwnerOnly(mode: number, file: string): void {
   if ((mode & 0o077) === 0) return;
   throw refusedError({
     code: 'KEY_READABLE',
-    message: `others may read the signing key (mode ${(mode & 0o777).toString(8).padStart(4, '0')})`,
+    message: `others may read the signing key (mode ${octal(mode & 0o777)})`,
     where: file,
     hint: `If nobody else has had it: chmod 600 ${file}`,
   });

@@ -1,5 +1,6 @@
 import type { Configuration, ConfiguredDirectory } from '../configure/types.js';
 import type { FileFacts } from '../host/host.js';
+import { octal } from '../model/octal.js';
 
 /** What stands at the place of a declared folder, links followed. */
 export type FolderState = Pick<FileFacts, 'kind' | 'mode' | 'uid' | 'gid'>;
@@ -8,29 +9,66 @@ export type FolderState = Pick<FileFacts, 'kind' | 'mode' | 'uid' | 'gid'>;
 export interface FolderFacts {
   /** Path → what is there; null: an inventory of before that was read, which knows only that something is. */
   readonly directories: ReadonlyMap<string, FolderState | null>;
+  /** The same of the folders above them. */
+  readonly parents: ReadonlyMap<string, FolderState>;
   readonly users: ReadonlyMap<string, { readonly uid: number; readonly gid: number }>;
   readonly groups: ReadonlyMap<string, number>;
 }
 
-/** Permission bits as four octal digits: "0755". */
-export const octal = (mode: number): string => mode.toString(8).padStart(4, '0');
+/** The folders above those that are declared, without "/": whoever may change one of them can put another in its place. Pure. */
+export function parentsOf({ directories }: Pick<Configuration, 'directories'>): string[] {
+  const declared = new Set(directories.map(({ path }) => path));
+  const above = directories.flatMap(({ path }) => {
+    const names = path.split('/');
+    return names.slice(2).map((_, index) => names.slice(0, index + 2).join('/'));
+  });
+  return [...new Set(above)].filter((path) => !declared.has(path));
+}
 
 /**
- * Why a place cannot be the folder that is declared. A folder that others may write to would let them put
- * another file in the place of ours, whatever the modes of the files are. Pure.
+ * Why a place cannot be the folder that is declared, or lead there. Who owns a folder, or may write to it, can put
+ * another file in the place of ours, whatever the modes of the files are: that may be root, the owner that is
+ * declared, and the accounts of this software. Pure.
  */
-export function folderRefusals({ directories }: Configuration, facts: FolderFacts): string[] {
-  return directories.flatMap((directory) => {
-    const there = facts.directories.get(directory.path);
-    if (there === undefined || there === null) return [];
-    if (there.kind !== 'directory')
-      return [`${directory.path} is to be a folder and is none (see: stat ${directory.path}): move it away`];
-    const writers = writersOf(there) & ~directory.mode;
-    if (directory.shared || writers === 0) return [];
+export function folderRefusals(configuration: Configuration, facts: FolderFacts): string[] {
+  const ours = accountsOf(configuration, facts);
+  return [
+    ...configuration.directories.flatMap((directory) => {
+      const there = facts.directories.get(directory.path);
+      return there ? judge(directory, there, ours, facts) : [];
+    }),
+    ...parentsOf(configuration).flatMap((path) => {
+      const there = facts.parents.get(path);
+      return there ? judge({ path, ...PARENT }, there, ours, facts) : [];
+    }),
+  ];
+}
+
+const PARENT = { mode: 0o755, owner: 'root', group: 'root' } as const;
+
+function judge(
+  { path, mode, owner, group }: Pick<ConfiguredDirectory, 'path' | 'mode' | 'owner' | 'group'>,
+  there: FolderState,
+  ours: ReadonlySet<number>,
+  facts: FolderFacts,
+): string[] {
+  if (there.kind !== 'directory')
+    return [`${path} is to be a folder and is none (see: stat ${path}): move it away`];
+  if (!ours.has(there.uid))
     return [
-      `${directory.path} can be written by ${(writers & 0o002) === 0 ? 'its group' : 'everybody'} (${octal(there.mode)}): who may write there can replace what the service reads (chmod ${octal(directory.mode)} ${directory.path})`,
+      `${path} belongs to ${ownerOf(there, facts)}, who can replace what the service reads there (chown ${owner}:${group} ${path})`,
     ];
-  });
+  const writers = writersOf(there) & ~mode;
+  if (writers === 0) return [];
+  return [
+    `${path} can be written by ${(writers & 0o002) === 0 ? 'its group' : 'everybody'} (${octal(there.mode)}): who may write there can replace what the service reads (chmod ${octal(mode)} ${path})`,
+  ];
+}
+
+/** The numbers of root and of whoever this configuration names; an account that is yet to be made has none. */
+function accountsOf({ users, directories }: Configuration, facts: FolderFacts): Set<number> {
+  const names = [...users.map(({ name }) => name), ...directories.map(({ owner }) => owner)];
+  return new Set([0, ...names.flatMap((name) => facts.users.get(name)?.uid ?? [])]);
 }
 
 /** What is there already keeps its mode and owner, as somebody else's may; that it does is said. Pure. */
@@ -39,8 +77,9 @@ export function folderNotes({ directories }: Configuration, facts: FolderFacts):
     const there = facts.directories.get(directory.path);
     if (there?.kind !== 'directory' || directory.shared || isAsDeclared(directory, there, facts)) return [];
     const { path, mode, owner, group } = directory;
+    const once = facts.users.has(owner) && facts.groups.has(group) ? '' : 'once that account is there: ';
     return [
-      `${path} is there as ${octal(there.mode)} ${ownerOf(there, facts)} and stays so; a new one would be ${octal(mode)} ${owner}:${group} (chown ${owner}:${group} ${path} && chmod ${octal(mode)} ${path})`,
+      `${path} is there as ${octal(there.mode)} ${ownerOf(there, facts)} and stays so; a new one would be ${octal(mode)} ${owner}:${group} (${once}chown ${owner}:${group} ${path} && chmod ${octal(mode)} ${path})`,
     ];
   });
 }

@@ -44,7 +44,8 @@ const FactsSchema = z.strictObject({
     z.record(Text, FolderState.nullable()),
     Paths.transform((paths): Record<string, null> => Object.fromEntries(paths.map((path) => [path, null]))),
   ]),
-  /** Absent in inventories of before this was asked. */
+  /** Absent in inventories of before these were asked. */
+  parents: z.record(Text, FolderState).default({}),
   present: Paths.default([]),
   /** Lines that may hold a secret are masked. */
   texts: z.record(Text, z.string().max(512 * 1024)),
@@ -77,6 +78,8 @@ export const InventorySchema = z.strictObject({
     files: Paths,
     links: Paths,
     directories: Paths,
+    /** Absent in inventories of before they were asked about: those do not tell who could replace a folder. */
+    parents: Paths.optional(),
     present: Paths.default([]),
     texts: Paths,
     sysctl: Paths,

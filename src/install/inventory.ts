@@ -43,6 +43,7 @@ export function inventoryOf(request: InventoryRequest): Inventory {
       files: [...asked.files],
       links: [...asked.links],
       directories: [...asked.directories],
+      parents: [...asked.parents],
       present: [...asked.present],
       texts: [...asked.texts],
       sysctl: [...asked.sysctl],
@@ -94,6 +95,7 @@ function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inve
     ),
     links: Object.fromEntries(facts.links),
     directories: Object.fromEntries(facts.directories),
+    parents: Object.fromEntries(facts.parents),
     present: [...facts.present],
     texts: Object.fromEntries(
       [...pairs].flatMap(([path, { before }]) => (before === undefined ? [] : [[path, before]])),
@@ -131,6 +133,7 @@ export function factsOf({ facts }: Inventory): Facts {
     ),
     links: map(facts.links),
     directories: map(facts.directories),
+    parents: map(facts.parents),
     present: new Set(facts.present),
     texts: map(facts.texts),
     sysctl: map(facts.sysctl),

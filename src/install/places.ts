@@ -3,6 +3,7 @@ import type { BundleError } from '../errors.js';
 import { refusedError } from '../errors.js';
 import type { FileFacts, Host } from '../host/host.js';
 import { target } from '../model/layout.js';
+import { octal } from '../model/octal.js';
 import { plain } from '../model/plain.js';
 
 /** What this program believes without a signature lies here: the stage, the journal, the receipt, the keys, itself. */
@@ -73,8 +74,6 @@ function wrongWith({ kind, uid, mode }: FileFacts): string | undefined {
   if ((mode & OTHERS_WRITE) !== 0) return `can be written by others than root (${octal(mode)})`;
   return kind === 'directory' ? undefined : 'is not a folder';
 }
-
-const octal = (mode: number): string => mode.toString(8).padStart(4, '0');
 
 function notPrivate(path: string, wrong: string, { kind }: FileFacts): BundleError {
   const isOurs = PLACES.some((place) => path === place || path.startsWith(`${place}/`));

@@ -2,10 +2,11 @@ import type { Configuration, ConfiguredFile, ManagedService } from '../configure
 import type { BundledComponent, BundledRpm, Contents } from '../model/contents.js';
 import { member, target } from '../model/layout.js';
 import { byCodePoint, formatNevra } from '../model/nevra.js';
+import { octal } from '../model/octal.js';
 import { unifiedDiff } from '../model/unified-diff.js';
 import { costOf } from './cost.js';
 import { isEdited } from './edited.js';
-import { octal, ownerOf } from './folders.js';
+import { ownerOf } from './folders.js';
 import { sha256Hex, shownDigest } from './guarded-digest.js';
 import { maskPair } from './masked.js';
 import type {

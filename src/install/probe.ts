@@ -8,6 +8,7 @@ import { byCodePoint } from '../model/nevra.js';
 import { target } from '../model/layout.js';
 import { BUILD_UIDS } from './build-uids.js';
 import type { FolderState } from './folders.js';
+import { parentsOf } from './folders.js';
 import type { Receipt } from './receipt.js';
 import { installedPackages, ownersOf } from './rpm.js';
 import { settingPath, settingsIn } from './sysctl-settings.js';
@@ -52,6 +53,8 @@ export interface Facts {
   readonly links: ReadonlyMap<string, string>;
   /** What stands at the places of declared folders; null: an inventory that does not know more than that. */
   readonly directories: ReadonlyMap<string, FolderState | null>;
+  /** The same of the folders above them. */
+  readonly parents: ReadonlyMap<string, FolderState>;
   /** Of the files that others put on a node, those that are there. */
   readonly present: ReadonlySet<string>;
   /** Configuration files that are there, as far as they are small and text. */
@@ -92,6 +95,8 @@ export interface Questions {
   readonly files: readonly string[];
   readonly links: readonly string[];
   readonly directories: readonly string[];
+  /** The folders above those. */
+  readonly parents: readonly string[];
   readonly present: readonly string[];
   readonly texts: readonly string[];
   readonly sysctl: readonly string[];
@@ -125,6 +130,7 @@ export function questionsOf({ configuration, receipt, contents }: ProbeRequest):
       ...(receipt?.links.map((link) => link.path) ?? []),
     ]),
     directories: sorted(configuration.directories.map((directory) => directory.path)),
+    parents: sorted(parentsOf(configuration)),
     present: sorted(configuration.required.map(({ path }) => path)),
     texts: sorted(configured),
     sysctl: sorted(configuration.files.flatMap(settingsIn).map(({ key }) => key)),
@@ -161,6 +167,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    parents,
     present,
     texts,
     sysctl,
@@ -182,6 +189,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readFiles(host, asked.files),
     readLinks(host, asked.links),
     readFolders(host, asked.directories),
+    readFolders(host, asked.parents),
     readPresent(host, asked.present),
     readTexts(host, asked.texts),
     readSettings(host, asked.sysctl),
@@ -210,6 +218,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     files,
     links,
     directories,
+    parents,
     present,
     texts,
     sysctl,

@@ -4,6 +4,7 @@ import type { RunResult } from '../host/process.js';
 import { isCandidate, isTemporary } from '../host/temporary.js';
 import { Sha256 } from '../model/grammar.js';
 import { target } from '../model/layout.js';
+import { octal } from '../model/octal.js';
 import type { PathState, RecordedCommand } from '../model/run-receipt.js';
 import type { SecretCover } from './secret-cover.js';
 
@@ -86,9 +87,7 @@ export async function pathState(host: Host, path: string): Promise<PathState | n
   if (facts?.kind !== 'file') return null;
   const { uid, gid, mode } = facts;
   const sha256 = await host.sha256(path);
-  return sha256 === undefined
-    ? null
-    : { sha256: Sha256.parse(sha256), mode: mode.toString(8).padStart(4, '0'), uid, gid };
+  return sha256 === undefined ? null : { sha256: Sha256.parse(sha256), mode: octal(mode), uid, gid };
 }
 
 /** What the program keeps for itself, and what a file is called while it is written or tested. */

@@ -3,6 +3,7 @@ import { stepError } from '../errors.js';
 import type { Host, WriteOptions } from '../host/host.js';
 import { leftoversBeside, temporaryName } from '../host/temporary.js';
 import { target } from '../model/layout.js';
+import { octal } from '../model/octal.js';
 import type { Displaced, Journal, Placed } from './journal.js';
 import type { Unsettled } from './unsettled.js';
 import { NOTHING_UNSETTLED } from './unsettled.js';
@@ -146,5 +147,5 @@ export async function putBack(host: Host, entry: Omit<Displaced, 'after'>): Prom
 export function byHand({ path, backup, link, mode, uid, gid }: Omit<Displaced, 'after'>): string {
   if (link !== null) return `ln -sfn ${link} ${path}`;
   if (backup === null) return `rm -f ${path}`;
-  return `install -m ${mode.toString(8).padStart(4, '0')} -o ${uid} -g ${gid} ${backup} ${path}`;
+  return `install -m ${octal(mode)} -o ${uid} -g ${gid} ${backup} ${path}`;
 }

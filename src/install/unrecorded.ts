@@ -1,4 +1,5 @@
 import { Sha256 } from '../model/grammar.js';
+import { octal } from '../model/octal.js';
 import type { RunReceipt } from '../model/run-receipt.js';
 
 type FileChange = RunReceipt['files'][string];
@@ -72,10 +73,9 @@ function beforeOf(line: Line): FileChange['before'] {
   const { link, sha256, mode, uid, gid } = line;
   if (typeof link === 'string') return { link };
   if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) return null;
-  return { sha256: Sha256.parse(sha256), mode: octal(mode), uid: whole(uid), gid: whole(gid) };
+  return { sha256: Sha256.parse(sha256), mode: octal(whole(mode)), uid: whole(uid), gid: whole(gid) };
 }
 
-const octal = (mode: unknown): string => whole(mode).toString(8).padStart(4, '0');
 const whole = (value: unknown): number =>
   typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { BundleError, refusedError, untrustedError, usageError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import { target } from '../model/layout.js';
+import { octal } from '../model/octal.js';
 import {
   fingerprint,
   formatFingerprint,
@@ -190,7 +191,7 @@ async function requirePrivate(host: ReadHost, path: string, kind: 'directory' | 
     );
   if ((facts.mode & WRITABLE_BY_OTHERS) !== 0)
     throw refuse(
-      `others than root can write this (mode ${facts.mode.toString(8).padStart(4, '0')}), and so change what is trusted`,
+      `others than root can write this (mode ${octal(facts.mode)}), and so change what is trusted`,
       `chmod go-w ${path}.`,
     );
 }

@@ -322,6 +322,7 @@ describe('an inventory', () => {
       files: { '/etc/x': { digest: 'a'.repeat(64), mode: 0o644, uid: 0, gid: 0 } },
       links: {},
       directories: { '/etc/x.d': { kind: 'directory', mode: 0o755, uid: 0, gid: 0 }, '/old': null },
+      parents: { '/etc': { kind: 'directory', mode: 0o755, uid: 0, gid: 0 } },
       present: [],
       texts: {},
       sysctl: {},
