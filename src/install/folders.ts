@@ -39,10 +39,15 @@ export function folderRefusals(configuration: Configuration, facts: FolderFacts)
     }),
     ...parentsOf(configuration).flatMap((path) => {
       const there = facts.parents.get(path);
-      return there ? judge({ path, ...PARENT }, there, ours, facts) : [];
+      if (there === undefined || isSticky(there)) return [];
+      return judge({ path, ...PARENT }, there, ours, facts);
     }),
   ];
 }
+
+/** As /tmp: what is root's there, others can neither rename nor remove, and what they put there first shows its owner. */
+const isSticky = ({ kind, mode, uid }: FolderState): boolean =>
+  kind === 'directory' && uid === 0 && (mode & 0o1000) !== 0;
 
 const PARENT = { mode: 0o755, owner: 'root', group: 'root' } as const;
 

@@ -100,16 +100,30 @@ async function* toNodes(count: number, sizeMiB: number, rounds: number): AsyncGe
       rivals: [{ ...scp, goal: 1 / 0.9 }, ...(hasRsync ? [rsync] : [])],
       rounds,
     });
-    if (count > 1) {
-      const whole = (to: readonly string[], words: string): Contender => ({
-        name: `transfer and proof to ${words}`,
-        command: 'the same, with its proof',
-        round: async () => ({ ms: (JSON.parse(await run(sending(to))) as Measured).wholeMs }),
-        after,
-      });
+    const whole = (to: readonly string[], words: string, start: readonly string[] = []): Contender => ({
+      name: `transfer and proof to ${words}`,
+      command: [...start, 'the same, with its proof'].join(' '),
+      round: async () => ({ ms: (JSON.parse(await run([...start, ...sending(to)])) as Measured).wholeMs }),
+      after,
+    });
+    const cores = availableParallelism();
+    if (count > 1)
       yield* await race({
         ours: [whole(names, `${count} nodes`)],
-        rivals: [{ ...whole(names.slice(0, 1), 'one node'), goal: manyNodesGoal(count) }],
+        rivals: [{ ...whole(names.slice(0, 1), 'one node'), goal: manyNodesGoal(count, cores) }],
+        rounds,
+      });
+    // Both ends share the cores of this machine: here each has its own, as two machines do.
+    if (count > 1 && cores > 1) {
+      const own = Math.floor(cores / 2);
+      const nodeCores = `${own}-${cores - 1}`;
+      for (const name of names)
+        await run(['docker', 'update', '--cpuset-cpus', nodeCores, ssh.lab.nodes[name]?.container ?? '']);
+      const start = ['taskset', '-c', `0-${own - 1}`];
+      const where = `, ${own === 1 ? 'one core' : `${own} cores`} for each end`;
+      yield* await race({
+        ours: [whole(names, `${count} nodes${where}`, start)],
+        rivals: [{ ...whole(names.slice(0, 1), `one node${where}`, start), goal: manyNodesGoal(count, own) }],
         rounds,
       });
     }
@@ -130,8 +144,8 @@ async function putRsync(ssh: SshLab, names: readonly string[]): Promise<void> {
 }
 
 /** DESIGN §10: what the cores of the machine that sends allow, and a fifth. */
-function manyNodesGoal(count: number): number {
-  return (1.2 * count) / Math.min(availableParallelism(), count);
+function manyNodesGoal(count: number, cores: number): number {
+  return (1.2 * count) / Math.min(cores, count);
 }
 
 function makePayload(ssh: SshLab, sizeMiB: number): { readonly file: string; readonly sha256: string } {

@@ -116,6 +116,13 @@ describe('a folder that is declared', () => {
       ]);
   });
 
+  it('may lie below a folder like /tmp, in which others cannot rename what is not their own', () => {
+    expect(planWith(root, false, { ...root, mode: 0o1777 }).refusals).toEqual(planWith(root).refusals);
+    expect(planWith(root, false, { ...root, mode: 0o1777, uid: 1000 }).refusals).toContainEqual(
+      expect.stringContaining('/etc belongs to 1000:root'),
+    );
+  });
+
   it('may lie below a folder of the account that it is for', () => {
     expect(planWith(root, false, { ...root, uid: 90 }).refusals).toEqual(planWith(root).refusals);
   });
