@@ -7,6 +7,7 @@ import { Sha256 } from '../model/grammar.js';
 import { target } from '../model/layout.js';
 import { formatNevra } from '../model/nevra.js';
 import type { Applied } from './apply.js';
+import { droppedNow } from './dropped.js';
 import { raiseFloor } from './floor.js';
 import type { Plan } from './plan.js';
 import type { Facts } from './probe.js';
@@ -88,6 +89,10 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
   const { verified, contents, plan, applied, receipt } = input;
   const kept = keptComponents(contents, plan);
   const sameBundle = receipt?.digest === verified.digest ? receipt.rpms : undefined;
+  const files = installedFiles(input, applied.files);
+  const links = [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links];
+  const configured = configuredFiles(input.configuration);
+  const dropped = await droppedNow(host, receipt, [...files, ...links, ...configured]);
   const written: Receipt = {
     airbundleReceipt: 1,
     run: input.runId,
@@ -100,10 +105,11 @@ export async function commit(host: Host, input: CommitInput): Promise<Receipt> {
     recipes: Object.fromEntries(
       contents.components.map((component) => [component.name, recipeOf(component)]),
     ),
-    files: installedFiles(input, applied.files),
-    configured: configuredFiles(input.configuration),
+    files,
+    configured,
+    ...(dropped.length === 0 ? {} : { dropped }),
     watched: watchedOf(input.configuration),
-    links: [...(receipt?.links.filter((link) => kept.has(link.component)) ?? []), ...applied.links],
+    links,
     rpms: {
       absent: plan.leftOut.map((rpm) => formatNevra(rpm.nevra)),
       pending: plan.steps.flatMap((step) => (step.kind === 'erase' ? step.packages : [])),

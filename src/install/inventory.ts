@@ -1,6 +1,7 @@
 import { invalidError } from '../errors.js';
 import type { ReadHost } from '../host/host.js';
 import type { Nevra } from '../model/nevra.js';
+import { byCodePoint } from '../model/nevra.js';
 import type { Floor } from './floor.js';
 import { shownDigest } from './guarded-digest.js';
 import type { Inventory } from './inventory-schema.js';
@@ -9,6 +10,7 @@ import { readJsonFile } from './json-file.js';
 import { maskPair } from './masked.js';
 import type { PlanRequest, Unfinished } from './plan.js';
 import type { Facts, Questions } from './probe.js';
+import type { Receipt } from './receipt.js';
 import type { RpmTrial } from './rpm-trial.js';
 
 export interface InventoryRequest {
@@ -55,7 +57,7 @@ export function inventoryOf(request: InventoryRequest): Inventory {
     trust: request.trust,
     floor: Object.fromEntries(request.floor),
     // A digest of a whole configuration file would let a secret in it be guessed.
-    receipt: receipt === undefined ? null : { ...receipt, configured: [] },
+    receipt: receipt === undefined ? null : { ...receipt, configured: [], dropped: configuredPaths(receipt) },
     unsettled: {
       begun: unsettled.begun !== undefined,
       packages: [...unsettled.packages],
@@ -72,6 +74,11 @@ export function inventoryOf(request: InventoryRequest): Inventory {
             obsoletes: [...trial.obsoletes],
           },
   };
+}
+
+/** What a plan may call left behind: paths, without the digests. */
+function configuredPaths({ configured, dropped = [] }: Receipt): string[] {
+  return [...new Set([...configured.map(({ path }) => path), ...dropped])].sort(byCodePoint);
 }
 
 function writtenFacts({ facts, configuration, secrets }: InventoryRequest): Inventory['facts'] {

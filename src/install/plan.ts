@@ -18,6 +18,7 @@ import type { ChosenWay } from './needed-packages.js';
 import { chooseWay, eraseCandidates, neededPackages } from './needed-packages.js';
 import { BUILD_UIDS } from './build-uids.js';
 import { isEdited } from './edited.js';
+import { droppedBy, droppedNotes } from './dropped.js';
 import { folderNotes } from './folders.js';
 import { nodeRefusals } from './node-refusals.js';
 import { isDigestOf } from './guarded-digest.js';
@@ -554,7 +555,8 @@ function isolationNotes({ components }: Contents, isolated: boolean): string[] {
   ];
 }
 
-function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan): string[] {
+function notesOf(request: PlanRequest, rpms: RpmPlan): string[] {
+  const { configuration, facts, unsettled } = request;
   return [
     ...rpms.newer.map(
       ({ rpm, installed }) =>
@@ -562,6 +564,7 @@ function notesOf({ configuration, facts, unsettled }: PlanRequest, rpms: RpmPlan
     ),
     ...editNotes(configuration, facts),
     ...folderNotes(configuration, facts),
+    ...droppedNotes(droppedBy(request.receipt, request), facts.present),
     ...(facts.additions.length === 0
       ? []
       : [`local additions are loaded too: ${facts.additions.join(', ')}`]),

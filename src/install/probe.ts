@@ -7,6 +7,7 @@ import type { Nevra } from '../model/nevra.js';
 import { byCodePoint } from '../model/nevra.js';
 import { target } from '../model/layout.js';
 import { BUILD_UIDS } from './build-uids.js';
+import { mayBeDropped } from './dropped.js';
 import type { FolderState } from './folders.js';
 import { parentsOf } from './folders.js';
 import type { Receipt } from './receipt.js';
@@ -55,7 +56,7 @@ export interface Facts {
   readonly directories: ReadonlyMap<string, FolderState | null>;
   /** The same of the folders above them. */
   readonly parents: ReadonlyMap<string, FolderState>;
-  /** Of the files that others put on a node, those that are there. */
+  /** Of the files that others put on a node, and of those that may be left of earlier installations, those that are there. */
   readonly present: ReadonlySet<string>;
   /** Configuration files that are there, as far as they are small and text. */
   readonly texts: ReadonlyMap<string, string>;
@@ -131,7 +132,7 @@ export function questionsOf({ configuration, receipt, contents }: ProbeRequest):
     ]),
     directories: sorted(configuration.directories.map((directory) => directory.path)),
     parents: sorted(parentsOf(configuration)),
-    present: sorted(configuration.required.map(({ path }) => path)),
+    present: sorted([...configuration.required.map(({ path }) => path), ...mayBeDropped(receipt, contents)]),
     texts: sorted(configured),
     sysctl: sorted(configuration.files.flatMap(settingsIn).map(({ key }) => key)),
     units: sorted(configuration.services.map((service) => service.unit)),

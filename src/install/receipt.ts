@@ -50,6 +50,8 @@ export const ReceiptSchema = z.strictObject({
   links: z.array(InstalledLink),
   /** The configuration files as they were rendered; absent in receipts of before this was kept. */
   configured: z.array(InstalledFile).default([]),
+  /** Paths that earlier installations put there, that are still there and belong to none of the above; absent: there are none. */
+  dropped: z.array(z.string()).optional(),
   watched: Watched,
   rpms: z.strictObject({
     before: z.int(),

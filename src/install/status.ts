@@ -5,6 +5,7 @@ import { NO_FAILOVER } from '../configure/failover-view.js';
 import { refusedError } from '../errors.js';
 import type { NodeStatus, SecretQuestion } from '../model/node-status.js';
 import { askSocket } from './checks.js';
+import { stillThere } from './dropped.js';
 import { readFiles, readUnits } from './probe.js';
 import type { Receipt, Watched } from './receipt.js';
 import { readFailover } from './failover-status.js';
@@ -22,7 +23,7 @@ export async function readStatus(host: Host, question?: SecretQuestion): Promise
       hint: 'See install.sh in the folder of the bundle. Status has to be asked as root.',
     });
   const { watched, contents } = receipt;
-  const [units, versions, addresses, backends, drift, failover, past] = await Promise.all([
+  const [units, versions, addresses, backends, drift, left, failover, past] = await Promise.all([
     readUnits(host, watched.units),
     Promise.all(
       watched.versions.map(async ({ component, argv }) => ({ component, text: await firstLine(host, argv) })),
@@ -30,6 +31,7 @@ export async function readStatus(host: Host, question?: SecretQuestion): Promise
     host.run(['ip', '-o', '-4', 'addr', 'show']).then((result) => result.stdout),
     readBackends(watched.sockets),
     findDrift(host, receipt),
+    stillThere(host, receipt.dropped ?? []),
     watched.vips.length === 0 ? NO_FAILOVER : readFailover(host, question),
     readPast(host, receipt),
   ]);
@@ -64,6 +66,7 @@ export async function readStatus(host: Host, question?: SecretQuestion): Promise
     ...failover,
     backends: backends.rows,
     drift,
+    left,
     problems: [
       ...services
         .filter((service) => service.active !== 'active')
@@ -177,6 +180,10 @@ export function renderStatus(status: NodeStatus): string {
     ...rows(
       'backends',
       status.backends.map((row) => [`${row.proxy}/${row.server}`, row.status, row.check]),
+    ),
+    ...rows(
+      'left of earlier installations',
+      status.left.map((path) => [path]),
     ),
     ...(status.problems.length === 0
       ? ['all is well']

@@ -86,6 +86,8 @@ export const NodeStatusSchema = z.object({
   backends: z.array(BackendRow),
   /** Installed files that are not as they were installed. */
   drift: z.array(z.string()),
+  /** Files of earlier installations that are still there and have no place in this one; older nodes do not tell. */
+  left: z.array(z.string()).default([]),
   /** What is not as it should be, one sentence each; empty when all is well. */
   problems: z.array(z.string()),
 });

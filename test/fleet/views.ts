@@ -70,6 +70,7 @@ export function someStatus(node: string, given: StatusGiven = {}): NodeStatus {
     },
     backends: [{ proxy: 'tts', server: 'tts1', status: 'UP', check: 'L7OK' }],
     drift: [],
+    left: [],
     problems: [],
     ...rest,
   };

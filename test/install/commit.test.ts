@@ -61,6 +61,32 @@ const input: CommitInput = {
 };
 
 describe('a commit', () => {
+  it("remembers what earlier installations put there, for as long as it is there and nobody's", async () => {
+    const host = node(undefined);
+    for (const name of ['was.conf', 'gone.conf', 'older.conf', 'again.conf', 'hello'])
+      if (name !== 'gone.conf') host.put(`/etc/hello/${name}`, 'x\n');
+    const file = (name: string) => ({
+      component: 'hello',
+      path: `/etc/hello/${name}`,
+      mode: 0o644 as const,
+      sha256: Sha256.parse(sha256Of('x\n')),
+    });
+    const first = await commit(host, input);
+    expect(first.dropped).toBeUndefined();
+    const before = {
+      ...first,
+      files: [{ ...file('hello'), component: 'another' }],
+      configured: ['was.conf', 'gone.conf'].map(file),
+      dropped: ['/etc/hello/older.conf', '/etc/hello/again.conf'],
+    };
+    const applied = { ...input.applied, files: [file('again.conf')] };
+    expect((await commit(host, { ...input, applied, receipt: before })).dropped).toEqual([
+      '/etc/hello/hello',
+      '/etc/hello/older.conf',
+      '/etc/hello/was.conf',
+    ]);
+  });
+
   it('counts the packages before as an unbroken run does, whatever a killed rpm left of them', async () => {
     const installed = [
       'a-1.0-1.el7.x86_64',

@@ -248,6 +248,50 @@ describe('a plan that is made elsewhere', () => {
     });
   });
 
+  it('names what earlier installations left, as the node does', async () => {
+    const host = node();
+    const file = (at: string, component = 'hello') => ({
+      component,
+      path: at,
+      mode: 0o644,
+      sha256: sha256Of('old\n'),
+    });
+    const left = [
+      '/etc/hello/old.conf',
+      '/etc/systemd/system/old.service',
+      '/usr/sbin/old',
+      '/etc/older.conf',
+    ];
+    for (const at of left) host.put(at, 'old\n');
+    const receipt = {
+      ...{
+        airbundleReceipt: 1,
+        run: null,
+        digest: sha256Of(readFileSync(path.join(made.folder, `${made.stem}.sha256`))),
+        keyId: key.keyId,
+        node: 'n1',
+        siteDigest: null,
+      },
+      ...{ committedAt: new Date(0).toISOString(), contents: made.contents, recipes: {}, links: [] },
+      files: [file('/usr/sbin/old', 'another')],
+      configured: [CONF, '/etc/hello/gone.conf', ...left.slice(0, 2)].map((at) => file(at)),
+      dropped: left.slice(3),
+      watched: { units: [], versions: [], vips: [], sockets: [] },
+      rpms: { before: 0, after: 0, installed: [] },
+    };
+    host.put(target.receipt, JSON.stringify(receipt), 0o600);
+    const here = await planHere(host);
+    const notes = (JSON.parse(here) as PlanDocument).notes.filter((note) => note.includes('is left of'));
+    const words = 'is left of an earlier installation and stays as it is: this one has nothing at its place';
+    expect(notes).toEqual([
+      `/etc/hello/old.conf ${words} (rm /etc/hello/old.conf)`,
+      `/etc/older.conf ${words} (rm /etc/older.conf)`,
+      `/etc/systemd/system/old.service ${words} (systemctl disable --now old.service && rm /etc/systemd/system/old.service && systemctl daemon-reload)`,
+      `/usr/sbin/old ${words} (rm /usr/sbin/old)`,
+    ]);
+    expect(await planThere(desk(await take(host)))).toBe(here);
+  });
+
   it('is made of an inventory of before accounts were asked about by name', async () => {
     const host = node();
     const inventory = await take(host);

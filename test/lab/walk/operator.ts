@@ -72,6 +72,7 @@ const Status = z.object({
   vips: z.array(z.object({ name: z.string(), address: z.string(), here: z.boolean() })),
   backends: z.array(z.object({ proxy: z.string(), server: z.string(), status: z.string() })),
   drift: z.array(z.string()),
+  left: z.array(z.string()),
   problems: z.array(z.string()),
 });
 export type NodeStatus = z.infer<typeof Status>;
