@@ -46,6 +46,8 @@ const LAB = [
   'test/**/*.{docker,node}.test.ts',
 ];
 
+const RUNNER = './test/support/runner.ts';
+
 export default defineConfig({
   test: {
     reporters: ['./test/support/reporter.ts'],
@@ -54,6 +56,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          runner: RUNNER,
           include: ['test/**/*.test.ts'],
           exclude: [...configDefaults.exclude, ...LAB],
           // Vitest's own choice leaves one core free: of two, half the machine.
@@ -66,6 +69,7 @@ export default defineConfig({
       {
         test: {
           name: 'waiting',
+          runner: RUNNER,
           include: WAITING,
           maxWorkers: 2,
           testTimeout: 300_000,
@@ -76,6 +80,7 @@ export default defineConfig({
       {
         test: {
           name: 'lab',
+          runner: RUNNER,
           include: LAB,
           exclude: [...configDefaults.exclude, ...WAITING],
           // Containers share the machine's cores, networks and systemd: one file at a time.

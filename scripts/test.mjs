@@ -1,5 +1,9 @@
-// `npm test`: from a fresh clone to every check and every test. Arguments go to vitest.
+// `npm test`: from a fresh clone to every check and every test. Arguments go to vitest. AIRBUNDLE_TEST_MINUTES, counted
+// from here: when they are over no further test begins, and the output names those that did not.
 import { root, show } from './run.mjs';
+
+const minutes = process.env.AIRBUNDLE_TEST_MINUTES;
+if (minutes !== undefined) process.env.AIRBUNDLE_TEST_UNTIL = String(Date.now() + Number(minutes) * 60_000);
 
 const must = async (what, command, args) => {
   const code = await show(command, args);

@@ -152,7 +152,8 @@ describe('a node behind a bad line', () => {
     await expect(node.upload(() => undefined)).rejects.toMatchObject({ code: 'NODE_UNREACHABLE' });
     way.open();
     const part = `${INCOMING}/*.part`;
-    await ssh.sh('lb1', 'while pgrep -x dd; do sleep 0.05; done');
+    // Between two programs of that shell no dd runs.
+    await ssh.sh('lb1', "while pgrep -f 'node-side[ ]receive'; do sleep 0.05; done");
     expect(Number((await ssh.sh('lb1', `stat -c %s ${part}`)).stdout)).toBeGreaterThan(1000);
     await ssh.sh('lb1', `printf x | dd of="$(echo ${part})" bs=1 seek=1000 conv=notrunc`);
     expect(await node.upload(() => undefined)).toMatchObject({ sentBytes: SIZE, keptBytes: 0 });

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const reporter = join(root, 'test/support/reporter.ts');
+const runner = join(root, 'test/support/runner.ts');
 
 const planted = {
   'mixed.test.ts': `
@@ -40,7 +41,8 @@ describe('the reporter', () => {
   let folder: string;
 
   const runVitest = async (
-    ...files: string[]
+    files: string,
+    env: Record<string, string> = {},
   ): Promise<{ lines: string[]; exitCode: number | undefined }> => {
     const { stdout, exitCode } = await execa(
       process.execPath,
@@ -51,9 +53,13 @@ describe('the reporter', () => {
         'none.config.js',
         '--reporter',
         reporter,
-        ...files,
+        files,
       ],
-      { cwd: folder, reject: false, env: { NO_COLOR: '1', FORCE_COLOR: undefined } },
+      {
+        cwd: folder,
+        reject: false,
+        env: { NO_COLOR: '1', FORCE_COLOR: undefined, AIRBUNDLE_TEST_UNTIL: undefined, ...env },
+      },
     );
     return { lines: stdout.split('\n'), exitCode };
   };
@@ -61,10 +67,23 @@ describe('the reporter', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'airbundle-reporter-'));
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-    await writeFile(join(folder, 'none.config.js'), 'export default {};');
+    await writeFile(join(folder, 'none.config.js'), `export default { test: { runner: '${runner}' } };`);
     for (const [name, text] of Object.entries(planted)) await writeFile(join(folder, name), text);
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('names the tests of each file that would have begun after the time was over, and no hook of it runs', async () => {
+    const { lines, exitCode } = await runVitest('hook', { AIRBUNDLE_TEST_UNTIL: '1' });
+    expect(lines.slice(-2)).toEqual([
+      'skipped: hook.test.ts > a suite > never starts: the time for all tests was over (AIRBUNDLE_TEST_MINUTES); npm test -- FILE runs it',
+      '0 passed, 0 failed, 1 skipped',
+    ]);
+    expect(exitCode).toBe(0);
+    const later = String(Date.now() + 3_600_000);
+    expect((await runVitest('mixed', { AIRBUNDLE_TEST_UNTIL: later })).lines.pop()).toBe(
+      '2 passed, 1 failed, 4 skipped',
+    );
+  });
 
   it('names every skipped test with its reason and ends with the count', async () => {
     const { lines, exitCode } = await runVitest('mixed');

@@ -1,6 +1,7 @@
 import type { SerializedError } from 'vitest';
 import { DefaultReporter } from 'vitest/node';
 import type { TestModule, TestRunEndReason, TestSuite } from 'vitest/node';
+import { isTestTimeOver } from './test-time.js';
 
 /** What one run came to. */
 export interface Tally {
@@ -35,8 +36,7 @@ export function tally(modules: readonly TestModule[], unhandledErrorCount: numbe
       else if (state === 'failed') result.failed += 1;
       else {
         const note = test.result();
-        const reason =
-          state === 'pending' ? 'the run ended before it' : 'note' in note ? note.note : undefined;
+        const reason = state === 'pending' ? notBegun() : 'note' in note ? note.note : undefined;
         result.skipped.push({
           name: `${module.relativeModuleId} > ${test.fullName}`,
           reason: reason ?? (test.options.mode === 'todo' ? 'still to be written' : 'no reason given'),
@@ -45,6 +45,12 @@ export function tally(modules: readonly TestModule[], unhandledErrorCount: numbe
     }
   }
   return result;
+}
+
+function notBegun(): string {
+  return isTestTimeOver()
+    ? 'the time for all tests was over (AIRBUNDLE_TEST_MINUTES); npm test -- FILE runs it'
+    : 'the run ended before it';
 }
 
 export function tallyLines({ passed, failed, skipped }: Tally): string[] {
