@@ -250,17 +250,15 @@ describe('the walk from a manifest to answered gRPC calls', () => {
   });
 
   it('names what the site before this one had put there, until it has its place again or is gone', async () => {
-    const installed = async (site: string): Promise<string> => {
+    const installed = async (site: string): Promise<void> => {
       const done = await type(lab, NODE, packed, `bundle install . --site ${DESK}/${site} --node ${NODE} -y`);
       expect(done).toMatchObject({ exitCode: 0 });
-      return done.stderr;
     };
     await sh(`{ cat ${DESK}/site.yaml; echo 'log: { rsyslog: false }'; } >${DESK}/quiet.yaml`);
-    const said = await installed('quiet.yaml');
+    await installed('quiet.yaml');
     const { left, drift } = await statusOf(lab, NODE);
     expect(left).toContain('/etc/rsyslog.d/30-airbundle-haproxy.conf');
     expect(drift).toEqual([]);
-    for (const at of left) expect(said).toContain(`${at} is left of an earlier installation`);
     const shown = await out('airbundle status');
     expect(shown).toContain(`left of earlier installations\n${left.map((at) => `  ${at}\n`).join('')}`);
     const planned = await type(lab, NODE, packed, `bundle plan . --site ${DESK}/quiet.yaml --node ${NODE}`);
