@@ -250,21 +250,18 @@ describe('the walk from a manifest to answered gRPC calls', () => {
   });
 
   it('names what the site before this one had put there, until it has its place again or is gone', async () => {
-    const installed = async (site: string): Promise<void> => {
-      const done = await type(lab, NODE, packed, `bundle install . --site ${DESK}/${site} --node ${NODE} -y`);
-      expect(done).toMatchObject({ exitCode: 0 });
-    };
     await sh(`{ cat ${DESK}/site.yaml; echo 'log: { rsyslog: false }'; } >${DESK}/quiet.yaml`);
-    await installed('quiet.yaml');
+    const quiet = `. --site ${DESK}/quiet.yaml --node ${NODE}`;
+    expect(await type(lab, NODE, packed, `bundle install ${quiet} -y`)).toMatchObject({ exitCode: 0 });
     const { left, drift } = await statusOf(lab, NODE);
     expect(left).toContain('/etc/rsyslog.d/30-airbundle-haproxy.conf');
     expect(drift).toEqual([]);
     const shown = await out('airbundle status');
     expect(shown).toContain(`left of earlier installations\n${left.map((at) => `  ${at}\n`).join('')}`);
-    const planned = await type(lab, NODE, packed, `bundle plan . --site ${DESK}/quiet.yaml --node ${NODE}`);
+    const planned = await type(lab, NODE, packed, `bundle plan ${quiet}`);
     for (const at of left) expect(planned.stdout).toContain(`(rm ${at})`);
-    await installed('site.yaml');
-    expect((await statusOf(lab, NODE)).left).toEqual([]);
+    await sh('airbundle rollback -y');
+    expect(await statusOf(lab, NODE)).toMatchObject({ left: [], drift: [] });
   });
 
   describe('goes on with what the pages tell an operator and a reviewer to type', () => {
