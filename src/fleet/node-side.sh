@@ -84,12 +84,12 @@ discard() { # stem, file
 flush() { # file
   stop=
   trap stop=yes TERM
-  while [ -z "$stop" ] && kill -0 $$ 2>/dev/null; do
+  while :; do
+    sleep 1 2>/dev/null &
+    wait $! || :
+    if [ -n "$stop" ] || ! kill -0 $$ 2>/dev/null; then return 0; fi
     # An error is told once (Linux before 4.13): the last fsync would not see it any more.
     dd if=/dev/null of="$1" conv=nocreat,notrunc,fdatasync status=none || return 72
-    [ -z "$stop" ] || break
-    sleep 0.4 2>/dev/null &
-    wait $! || :
   done
 }
 
