@@ -3,7 +3,15 @@
 import { root, show } from './run.mjs';
 
 const minutes = process.env.AIRBUNDLE_TEST_MINUTES;
-if (minutes !== undefined) process.env.AIRBUNDLE_TEST_UNTIL = String(Date.now() + Number(minutes) * 60_000);
+if (minutes !== undefined) {
+  if (!/^[1-9]\d{0,3}$/.test(minutes)) {
+    console.error(
+      `npm test: AIRBUNDLE_TEST_MINUTES is "${minutes}"; give whole minutes, such as 45, or unset it`,
+    );
+    process.exit(2);
+  }
+  process.env.AIRBUNDLE_TEST_UNTIL = String(Date.now() + Number(minutes) * 60_000);
+}
 
 const must = async (what, command, args) => {
   const code = await show(command, args);
