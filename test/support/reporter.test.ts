@@ -72,10 +72,10 @@ describe('the reporter', () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it('names the tests of each file that would have begun after the time was over, and no hook of it runs', async () => {
+  it('names each file that would have begun after the time was over, and no hook of it runs', async () => {
     const { lines, exitCode } = await runVitest('hook', { AIRBUNDLE_TEST_UNTIL: '1' });
     expect(lines.slice(-2)).toEqual([
-      'skipped: hook.test.ts > a suite > never starts: the time for all tests was over (AIRBUNDLE_TEST_MINUTES); npm test -- FILE runs it',
+      'skipped: hook.test.ts, 1 of its tests: the time for all tests was over (AIRBUNDLE_TEST_MINUTES); npm test -- hook.test.ts runs them',
       '0 passed, 0 failed, 1 skipped',
     ]);
     expect(exitCode).toBe(0);
@@ -85,13 +85,14 @@ describe('the reporter', () => {
     );
   });
 
-  it('names every skipped test with its reason and ends with the count', async () => {
+  it('names every skipped test with its reason, then what failed, and ends with the count', async () => {
     const { lines, exitCode } = await runVitest('mixed');
-    expect(lines.slice(-5)).toEqual([
+    expect(lines.slice(-6)).toEqual([
       'skipped: mixed.test.ts > skips itself: no Docker here',
       'skipped: mixed.test.ts > is skipped: no reason given',
       'skipped: mixed.test.ts > is planned: still to be written',
       'skipped: mixed.test.ts > with a tool > uses the tool: the tool is missing',
+      'failed: mixed.test.ts > fails: expected 1 to be 2 // Object.is equality',
       '2 passed, 1 failed, 4 skipped',
     ]);
     expect(exitCode).toBe(1);
@@ -99,11 +100,15 @@ describe('the reporter', () => {
 
   it('counts a failed hook as failed, not only as skipped tests', async () => {
     const { lines } = await runVitest('hook');
-    expect(lines.at(-1)).toBe('0 passed, 1 failed, 1 skipped');
+    expect(lines.slice(-2)).toEqual([
+      'failed: hook.test.ts > a suite: the hook broke',
+      '0 passed, 1 failed, 1 skipped',
+    ]);
   });
 
   it('counts a file that cannot be loaded as failed', async () => {
     const { lines } = await runVitest('import');
+    expect(lines.at(-2)).toMatch(/^failed: import\.test\.ts: .*not-there\.js/);
     expect(lines.at(-1)).toBe('0 passed, 1 failed, 0 skipped');
   });
 
