@@ -103,7 +103,7 @@ receive() { # stem, file, offset
   flush "$into" </dev/null >/dev/null &
   flusher=$!
   failed=
-  dd of="$into" bs=1048576 seek="$3" oflag=seek_bytes iflag=fullblock conv=notrunc,fsync status=none || failed=yes
+  dd of="$into" bs=131072 seek="$3" oflag=seek_bytes iflag=fullblock conv=notrunc,fsync status=none || failed=yes
   kill "$flusher" 2>/dev/null || :
   # 143: it was ended before it had begun.
   wait "$flusher" || [ $? = 143 ] || failed=yes

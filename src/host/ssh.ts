@@ -12,6 +12,8 @@ import ssh2 from 'ssh2';
 import type { BundleError } from '../errors.js';
 import { refusedError } from '../errors.js';
 import { batchedSocket } from './batched-socket.js';
+import type { Line } from './in-flight.js';
+import { narrow, watchLine } from './in-flight.js';
 import type { DialRequest, LoginAttempt, RemoteEnd, RemoteProcess, RemoteSession } from './remote.js';
 
 /** A peer is asked so often; ssh2 asks nothing unless it is told to. */
@@ -40,8 +42,10 @@ const CIPHERS: ConnectConfig['algorithms'] = {
  * @throws BundleError the judge's own; NODE_UNREACHABLE; LOGIN_REFUSED
  */
 export async function dialSsh(request: DialRequest, answerMs = ANSWER_MS): Promise<RemoteSession> {
+  const fromMs = performance.now();
   const sock =
     (await request.via?.forward(request.host, request.port)) ?? batchedSocket(request.host, request.port);
+  const line = watchLine(sock, fromMs);
   const client = new ssh2.Client();
   const failure = new Promise<never>((_resolve, reject) => {
     connecting(client, { ...request, answerMs, sock }, reject);
@@ -54,7 +58,7 @@ export async function dialSsh(request: DialRequest, answerMs = ANSWER_MS): Promi
     throw error;
   }
   endWhenSilent(client, sock);
-  return sessionOf(client, request.where);
+  return sessionOf(client, request.where, line);
 }
 
 interface Connecting extends DialRequest {
@@ -198,7 +202,7 @@ function answering(password: string) {
   };
 }
 
-function sessionOf(client: Client, where: string): RemoteSession {
+function sessionOf(client: Client, where: string, line: Line): RemoteSession {
   let isOpen = true;
   client.on('close', () => {
     isOpen = false;
@@ -223,8 +227,10 @@ function sessionOf(client: Client, where: string): RemoteSession {
         client.once('close', closed);
         client.exec(command, (error, channel) => {
           client.off('close', closed);
-          if (error === undefined) resolve(processOf(channel, where));
-          else reject(isOpen ? refusedCommand(where, error) : lost(where, error));
+          if (error === undefined) {
+            narrow(channel, line);
+            resolve(processOf(channel, where));
+          } else reject(isOpen ? refusedCommand(where, error) : lost(where, error));
         });
       }),
     forward: (host, port) =>

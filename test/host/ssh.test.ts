@@ -19,6 +19,10 @@ async function farEnd(answer: (context: ssh2.AuthContext) => void): Promise<numb
     client.on('authentication', answer);
     client.on('error', () => undefined);
   });
+  return listening(server);
+}
+
+async function listening(server: ssh2.Server): Promise<number> {
   servers.push(server);
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
@@ -67,6 +71,41 @@ describe('a login', () => {
       ANSWER_MS,
     );
     expect(session.isOpen).toBe(true);
+    session.close();
+  });
+});
+
+describe('a command', () => {
+  it('gets all that is sent, from a server too that makes room only when half of what it offered is used up', async () => {
+    const server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
+      client.on('error', () => undefined);
+      client.on('authentication', (context) => {
+        context.accept();
+      });
+      client.on('session', (accept) => {
+        accept().on('exec', (run) => {
+          const channel = run();
+          let bytes = 0;
+          channel.on('data', (piece: Buffer) => {
+            bytes += piece.length;
+          });
+          channel.on('end', () => {
+            channel.write(String(bytes));
+            channel.exit(0);
+            channel.end();
+          });
+        });
+      });
+    });
+    const port = await listening(server);
+    const session = await dialSsh(requestTo(port, async () => ({ kind: 'none' })));
+    const command = await session.exec('count');
+    const told: Buffer[] = [];
+    command.stdout.on('data', (piece: Buffer) => told.push(piece));
+    const sent = 8 * 1024 * 1024;
+    command.stdin.end(Buffer.alloc(sent));
+    expect(await command.ended).toEqual({ exitCode: 0, signal: undefined });
+    expect(Buffer.concat(told).toString()).toBe(String(sent));
     session.close();
   });
 });
