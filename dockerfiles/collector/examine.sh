@@ -2,7 +2,7 @@
 # Gathers facts about the RPMs in /airbundle/rpms, in a container without network; the caller judges them.
 # Keys: /airbundle/keys/*.asc, the manifest's and no others. Results go to /airbundle/out:
 #   keys             key ids that rpm took from them, one a line
-#   rpms/SHA256/     one folder for each RPM, see examine-one.sh
+#   rpms/SHA256/     one folder for each RPM, see examine-some.sh
 #   closure.rc, closure.out    rpm --test of the whole set into an empty root
 # Standard output: one line for each RPM as it is done.
 set -u
@@ -25,7 +25,7 @@ done
 rpm --dbpath /airbundle/keydb -qa gpg-pubkey --qf '%{VERSION}\n' >/airbundle/out/keys || exit 1
 
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-find /airbundle/rpms -name '*.rpm' -print0 | xargs -0 -P "$jobs" -n 1 sh /airbundle/examine-one.sh || exit 1
+find /airbundle/rpms -name '*.rpm' -print0 | xargs -0 -P "$jobs" -n 16 sh /airbundle/examine-some.sh || exit 1
 
 # A file that is no RPM would be read by rpm as a list of other files.
 if [ -e /airbundle/out/not-rpm ]; then exit 0; fi

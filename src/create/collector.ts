@@ -253,7 +253,7 @@ export async function examine(
 ): Promise<ExamineResult> {
   const total = request.rpms.length;
   await container.copyIn([
-    ...(await scripts('examine.sh', 'examine-one.sh')),
+    ...(await scripts('examine.sh', 'examine-some.sh')),
     ...keyFiles(request.keys),
     ...request.rpms.map(({ sha256 }) => ({ path: `airbundle/rpms/${sha256}.rpm`, from: store.path(sha256) })),
   ]);

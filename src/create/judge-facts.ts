@@ -14,7 +14,7 @@ export interface YumFacts {
   readonly files: readonly string[];
 }
 
-/** One RPM, as examine-one.sh writes it down. */
+/** One RPM, as examine-some.sh writes it down. */
 export interface RpmFacts {
   /** Base name in its repository; for messages. */
   readonly name: string;

@@ -224,7 +224,7 @@ const TAGS = [
   'SIGGPG',
 ] as const;
 
-/** Exactly the lines that examine-one.sh asks for: a value that holds a line break cannot add one of its own. */
+/** Exactly the lines that examine-some.sh asks for: a value that holds a line break cannot add one of its own. */
 function readHeader(text: string): HeaderFields | undefined {
   const lines = text.split('\n');
   if (lines.at(-1) === '') lines.pop();

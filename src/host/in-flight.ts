@@ -39,7 +39,7 @@ export function watchLine(sock: Duplex, fromMs: number): Line {
  * upload costs it a third more time. Other servers may make room only once half of their window is used up.
  */
 export function narrow(channel: ClientChannel, { roundTripMs, isOpenSsh }: Line): void {
-  if (roundTripMs === undefined ) return;
+  if (roundTripMs === undefined || !isOpenSsh) return;
   const outgoing = channel.outgoing as { window: number };
   outgoing.window = Math.min(outgoing.window, Math.max(LEAST_BYTES, Math.ceil(roundTripMs * BYTES_PER_MS)));
 }

@@ -22,6 +22,8 @@ import { rpmFileName } from '../../src/model/nevra.js';
 import { collectorImage } from '../lab/images.js';
 import { skipUnless } from '../support/skip.js';
 
+const EXAMINE = ['sh', '/airbundle/examine.sh'] as const;
+
 /*
  * Real CentOS 7 packages, examined by the real scripts in a real container. The rpm in there is Debian 11's
  * 4.16, not 4.11.3; what 4.11.3 says is in judge.test.ts.
@@ -53,7 +55,9 @@ describe('EL7 RPMs in the examining container', () => {
     if (folder !== '') await rm(folder, { recursive: true, force: true });
   });
 
-  const facts = async (...files: readonly Buffer[]): Promise<ExamineResult> => {
+  const facts = (...files: readonly Buffer[]): Promise<ExamineResult> => factsWith('', files);
+  /** @param first what the container's shell does before it examines */
+  const factsWith = async (first: string, files: readonly Buffer[]): Promise<ExamineResult> => {
     const rpms = await Promise.all(
       files.map(async (bytes, index) => ({
         name: `${String(index)}.rpm`,
@@ -68,7 +72,7 @@ describe('EL7 RPMs in the examining container', () => {
           role: 'examine',
           image,
           network: false,
-          command: ['sh', '/airbundle/examine.sh'],
+          command: first === '' ? EXAMINE : ['sh', '-c', `${first}\nexec ${EXAMINE.join(' ')}`],
         });
         return examine(
           engine as Engine,
@@ -185,6 +189,18 @@ describe('EL7 RPMs in the examining container', () => {
     }
   });
 
+  it('starts rpm once for many of them, and finds the same as when it looks at each by itself', async () => {
+    const files = readdirSync(RPMS)
+      .filter((name) => name.endsWith('.rpm') && !name.startsWith('epel-release-'))
+      .map(read);
+    const alone = await factsWith(inPlaceOf('awk', 'exit 1'), files);
+    const notForOne = 'case "$*" in *.rpm*.rpm*) ;; *.rpm) exit 9 ;; esac';
+    const together = await factsWith(inPlaceOf('rpm', `${notForOne}\nexec /usr/bin/rpm "$@"`), files);
+    expect(files.length % 16).not.toBe(1);
+    expect(together.rpms).toEqual(alone.rpms);
+    expect(together.rpms.every(({ checkExitCode }) => checkExitCode === 0)).toBe(true);
+  });
+
   it('refuses i686', async () => {
     expect(await verdict(read('libmnl-1.0.3-7.el7.i686.rpm'))).toMatchObject({ code: 'RPM_ARCH', exit: 5 });
   });
@@ -206,6 +222,10 @@ describe('EL7 RPMs in the examining container', () => {
     expect(error?.details.join('\n')).toContain('is needed by ipset-7.1-1.el7.x86_64');
   });
 });
+
+/** A program that the container finds before its own. */
+const inPlaceOf = (program: string, text: string): string =>
+  `cat >/usr/local/bin/${program} <<'END'\n#!/bin/sh\n${text}\nEND\nchmod 755 /usr/local/bin/${program}`;
 
 const silent = {
   progress: () => undefined,
