@@ -191,7 +191,7 @@ export async function probe(host: Host, request: ProbeRequest): Promise<Facts> {
     readLinks(host, asked.links),
     readFolders(host, asked.directories),
     readFolders(host, asked.parents),
-    readPresent(host, asked.present),
+    readPresent(host, asked.present, request.configuration),
     readTexts(host, asked.texts),
     readSettings(host, asked.sysctl),
     readFirewall(host),
@@ -339,9 +339,18 @@ async function readLinks(host: Host, paths: readonly string[]): Promise<Map<stri
   return new Map(entries.flat());
 }
 
-async function readPresent(host: Host, paths: readonly string[]): Promise<Set<string>> {
+/** What is required has to lead somewhere; of what an earlier installation left, a link that leads nowhere is there. */
+async function readPresent(
+  host: Host,
+  paths: readonly string[],
+  { required }: Configuration,
+): Promise<Set<string>> {
+  const leading = new Set(required.map(({ path }) => path));
   const there = await Promise.all(
-    paths.map(async (path) => ((await host.realpath(path)) === undefined ? [] : [path])),
+    paths.map(async (path) => {
+      const found = await (leading.has(path) ? host.realpath(path) : host.lstat(path));
+      return found === undefined ? [] : [path];
+    }),
   );
   return new Set(there.flat());
 }
