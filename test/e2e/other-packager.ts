@@ -49,7 +49,11 @@ export interface OtherUser {
 const ELSEWHERE = `
 set -eu
 while [ "$1" = --seen ]; do mount --bind "$2" "$3"; shift 3; done
-while [ "$1" = --hidden ]; do mount -t tmpfs -o mode=755 hidden "$2"; shift 2; done
+while [ "$1" = --hidden ]; do
+  # One of them may be in another, and then is not there any more.
+  if [ -d "$2" ]; then mount -t tmpfs -o mode=755 hidden "$2"; fi
+  shift 2
+done
 exec "$@"`;
 
 const AROUND = 'umask "$1"; cd "$2"; shift 2; exec "$@"';
