@@ -146,7 +146,7 @@ describe('a node behind a bad line', () => {
   });
 
   it('is not believed about a beginning that was damaged meanwhile', async () => {
-    const node = await connect({ ...QUICK, totalMs: 300 });
+    const node = await connect({ ...QUICK, totalMs: 5000 });
     way.cutNow();
     way.cutAfter(2 * MIB, true);
     await expect(node.upload(() => undefined)).rejects.toMatchObject({ code: 'NODE_UNREACHABLE' });
