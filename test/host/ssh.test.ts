@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import ssh2 from 'ssh2';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { narrow } from '../../src/host/in-flight.js';
 import { dialSsh } from '../../src/host/ssh.js';
 import type { DialRequest, LoginAttempt } from '../../src/host/remote.js';
 
@@ -75,29 +76,35 @@ describe('a login', () => {
   });
 });
 
-describe('a command', () => {
-  it('gets all that is sent, from a server too that makes room only when half of what it offered is used up', async () => {
-    const server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
-      client.on('error', () => undefined);
-      client.on('authentication', (context) => {
-        context.accept();
-      });
-      client.on('session', (accept) => {
-        accept().on('exec', (run) => {
-          const channel = run();
-          let bytes = 0;
-          channel.on('data', (piece: Buffer) => {
-            bytes += piece.length;
-          });
-          channel.on('end', () => {
-            channel.write(String(bytes));
-            channel.exit(0);
-            channel.end();
-          });
+/** A far end that tells how many bytes a command got, and makes room only when half of what it offered is used up. */
+function counting(onBytes: (bytes: number) => void): Promise<number> {
+  const server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
+    client.on('error', () => undefined);
+    client.on('authentication', (context) => {
+      context.accept();
+    });
+    client.on('session', (accept) => {
+      accept().on('exec', (run) => {
+        const channel = run();
+        let bytes = 0;
+        channel.on('data', (piece: Buffer) => {
+          bytes += piece.length;
+          onBytes(bytes);
+        });
+        channel.on('end', () => {
+          channel.write(String(bytes));
+          channel.exit(0);
+          channel.end();
         });
       });
     });
-    const port = await listening(server);
+  });
+  return listening(server);
+}
+
+describe('a command', () => {
+  it('gets all that is sent, from a server too that makes room only when half of what it offered is used up', async () => {
+    const port = await counting(() => undefined);
     const session = await dialSsh(requestTo(port, async () => ({ kind: 'none' })));
     const command = await session.exec('count');
     const told: Buffer[] = [];
@@ -107,5 +114,42 @@ describe('a command', () => {
     expect(await command.ended).toEqual({ exitCode: 0, signal: undefined });
     expect(Buffer.concat(told).toString()).toBe(String(sent));
     session.close();
+  });
+
+  it('is sent no more than a narrowed window at once: what ssh2 counts by is still where it is narrowed', async () => {
+    const least = 512 * 1024;
+    let arrived = 0;
+    let full: () => void = () => undefined;
+    const filled = new Promise<void>((resolve) => {
+      full = resolve;
+    });
+    const port = await counting((bytes) => {
+      arrived = Math.max(arrived, bytes);
+      if (arrived >= least) full();
+    });
+    const client = new ssh2.Client();
+    await new Promise<void>((resolve) => {
+      client.once('ready', resolve);
+      client.connect({ host: '127.0.0.1', port, username: 'ops' });
+    });
+    const exec = (): Promise<ssh2.ClientChannel> =>
+      new Promise((resolve, reject) => {
+        client.exec('count', (error, channel) => {
+          if (error === undefined) resolve(channel);
+          else reject(error);
+        });
+      });
+    const channel = await exec();
+    narrow(channel, { roundTripMs: 0, isOpenSsh: true });
+    channel.write(Buffer.alloc(8 * 1024 * 1024));
+    await filled;
+    // What more had been sent would arrive before this is answered.
+    const another = await exec();
+    const ended = new Promise((resolve) => another.once('close', resolve));
+    another.resume();
+    another.end();
+    await ended;
+    expect(arrived).toBe(least);
+    client.destroy();
   });
 });
