@@ -43,7 +43,7 @@ export const manifest = {
   'components[].source.ref': 'A tag, branch or commit. A tag keeps the bundle reproducible.',
   'components[].source.commit': 'The commit that the ref must lead to. Needed over plain http.',
   'components[].build':
-    'Commands, each a list of words, run in the source by a user without an account. {jobs} is the number of processors. No shell.',
+    'Commands, each a list of words, run in the source by a user without an account. {jobs} is the number of processors; makes that run at the same time share them where {jobs} is a word of a make, behind -j. No shell.',
   'components[].install':
     'One command that installs below {destdir}: make install DESTDIR={destdir}, or PREFIX={destdir}/usr/local.',
   'components[].files': 'What the node gets, as paths or globs. Every one must match a file of the build.',

@@ -1,3 +1,4 @@
+import type { JobSlots } from './job-slots.js';
 import type { Argv, LoggedOptions, LoggedResult, RunOptions, RunResult } from './process.js';
 
 /** What lstat tells of one path. */
@@ -67,6 +68,12 @@ export interface Host {
    * what the command left running does not hold it up.
    */
   runLogged(argv: Argv, log: string, options?: LoggedOptions): Promise<LoggedResult>;
+  /**
+   * Slots for commands of `runLogged` that run at the same time.
+   * @param path a name in a folder that only root may write, used for a moment
+   * @returns undefined where they cannot be made
+   */
+  jobSlots(path: string, count: number): Promise<JobSlots | undefined>;
   /** undefined when there is no such file. */
   read(path: string): Promise<Buffer | undefined>;
   /**

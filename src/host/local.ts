@@ -14,6 +14,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { atMost } from './at-most.js';
 import type { FileFacts, Host, WriteOptions } from './host.js';
+import { openJobSlots } from './job-slots.js';
 import { findLockHolder } from './lock-holder.js';
 import type { Argv, RunOptions } from './process.js';
 import { run, runLogged } from './process.js';
@@ -93,6 +94,7 @@ export function localHost(): Host {
     run: runClean,
     runLogged: (argv, log, options = {}) =>
       runLogged(argv, log, { cwd: '/', ...options, env: { ...CLEAN_ENVIRONMENT, ...options.env } }),
+    jobSlots: openJobSlots,
     read: (path) => fs.readFile(path).catch(missing),
     async *chunks(path, buffer) {
       const handle = await openFile(path);

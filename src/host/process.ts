@@ -105,6 +105,8 @@ export interface LoggedOptions extends Omit<RunOptions, 'input' | 'onLine' | 'si
   readonly onNote?: (line: string) => void;
   /** Asked now and then; true ends the command. */
   readonly stop?: () => boolean;
+  /** Descriptors of this process that the command gets as 3, 4 and so on. */
+  readonly descriptors?: readonly number[];
   /** Of this command's part of the log; more than that is dropped from its beginning on. */
   readonly maxLogBytes?: number;
   /** Told each time that the log has not grown for `quietMs`, with the command's process id. */
@@ -177,7 +179,7 @@ export async function runLogged(argv: Argv, log: string, options: LoggedOptions 
       const child = spawn(file, args, {
         env: { ...(options.env ?? {}) },
         detached: true,
-        stdio: [stdin?.fd ?? 'ignore', output.fd, output.fd],
+        stdio: [stdin?.fd ?? 'ignore', output.fd, output.fd, ...(options.descriptors ?? [])],
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
         ...(options.uid === undefined ? {} : { uid: options.uid }),
         ...(options.gid === undefined ? {} : { gid: options.gid }),

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Configuration } from '../configure/types.js';
 import type { Host } from '../host/host.js';
+import type { JobSlots } from '../host/job-slots.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
 import type { BuildWay } from '../model/packages.js';
@@ -191,7 +192,7 @@ async function perform(
       await addAccounts(host, step.users, request.facts);
       return;
     case 'build':
-      built.push(...(await Promise.all(step.jobs.map((job) => build(host, request, job, step.way)))));
+      built.push(...(await buildAll(host, request, step)));
       return;
     case 'files': {
       if (request.plan.build?.way === 'isolated')
@@ -211,7 +212,30 @@ async function perform(
   }
 }
 
-function build(host: Host, request: ApplyRequest, job: BuildJob, way: BuildWay): Promise<Built> {
+/**
+ * Side by side. Each build has one job at a time of its own, whatever it runs; the processors that are left, and
+ * those of a build that has ended, go to whichever make asks first.
+ */
+async function buildAll(
+  host: Host,
+  request: ApplyRequest,
+  { jobs, way }: Extract<PlanStep, { kind: 'build' }>,
+): Promise<Built[]> {
+  const free = Math.max(0, request.facts.cpus - jobs.length);
+  const slots = jobs.length > 1 ? await host.jobSlots(join(target.build, '_slots'), free) : undefined;
+  const builds = jobs.map((job) => build(host, request, job, way, slots).finally(() => slots?.add()));
+  // The first one that fails ends the step; the others may still start a command until they are ended.
+  void Promise.allSettled(builds).then(() => slots?.close());
+  return Promise.all(builds);
+}
+
+function build(
+  host: Host,
+  request: ApplyRequest,
+  job: BuildJob,
+  way: BuildWay,
+  slots: JobSlots | undefined,
+): Promise<Built> {
   const { component } = job;
   const source = join(stagedFolder(request.staged), component.source.path);
   return inStep(
@@ -219,7 +243,18 @@ function build(host: Host, request: ApplyRequest, job: BuildJob, way: BuildWay):
     `build.${component.name}`,
     `build ${component.name} ${component.version}`,
     (own) =>
-      buildComponent(host, job, source, { jobs: request.facts.cpus, stop: request.interrupted, way }, own),
+      buildComponent(
+        host,
+        job,
+        source,
+        {
+          jobs: request.facts.cpus,
+          stop: request.interrupted,
+          way,
+          ...(slots === undefined ? {} : { slots }),
+        },
+        own,
+      ),
   );
 }
 

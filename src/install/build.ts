@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { BundleError } from '../errors.js';
 import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
+import type { JobSlots } from '../host/job-slots.js';
 import type { Argv, LoggedOptions } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledComponent } from '../model/contents.js';
@@ -105,8 +106,10 @@ async function inRoot(host: Host, { component, uid }: BuildJob): Promise<BuildPl
 }
 
 export interface BuildOptions {
-  /** For `make -j {jobs}`. */
+  /** For `make -j {jobs}`: processors of the node. */
   readonly jobs: number;
+  /** The same number, shared with the components that are built at the same time. */
+  readonly slots?: JobSlots;
   /** Asked now and then; true ends the build. */
   readonly stop: () => boolean;
   readonly way: BuildWay;
@@ -142,13 +145,20 @@ export async function buildComponent(
   const command = async (
     argv: Argv,
     started: ReturnType<BuildPlace['start']>,
-    inputFile?: string,
+    { inputFile, slots }: { inputFile?: string; slots?: JobSlots | undefined } = {},
   ): Promise<void> => {
-    await host.append(log, `\n$ ${argv.join(' ')}\n`);
+    const shared =
+      slots === undefined ? '' : '# make: its jobs are counted together with those of the other builds\n';
+    await host.append(log, `\n${shared}$ ${argv.join(' ')}\n`);
     const result = await host.runLogged(confined(started.argv), log, {
       ...started.options,
       // Nothing of the build stays in /tmp, and a /tmp mounted noexec does not matter.
-      env: { HOME: home, TMPDIR: temporary },
+      env: {
+        HOME: home,
+        TMPDIR: temporary,
+        ...(slots === undefined ? {} : { MAKEFLAGS: slots.makeFlags }),
+      },
+      ...(slots === undefined ? {} : { descriptors: slots.descriptors }),
       timeoutMs: COMMAND_TIMEOUT_MS,
       ...(inputFile === undefined ? {} : { inputFile }),
       onNote: (line) => {
@@ -184,18 +194,44 @@ export async function buildComponent(
     const fill = (word: string): string =>
       word.replaceAll('{jobs}', String(options.jobs)).replaceAll('{destdir}', place.destdir);
     const run = (words: readonly string[]): Promise<void> => {
-      const argv = argvOf(words, fill);
-      return command(argv, place.start(argv));
+      const { slots } = options;
+      const sharing = slots === undefined ? undefined : withoutJobs(words);
+      const argv = argvOf(sharing ?? words, fill);
+      return command(argv, place.start(argv), sharing === undefined ? {} : { slots });
     };
     // By the node's own tar: a root of the bundle's RPMs may have none.
     const unpack: Argv = ['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'];
-    await command(unpack, { argv: unpack, options: { cwd: folders.source, uid, gid: uid } }, sourceTar);
+    await command(
+      unpack,
+      { argv: unpack, options: { cwd: folders.source, uid, gid: uid } },
+      { inputFile: sourceTar },
+    );
     for (const words of [...component.build, component.install]) await run(words);
     if (component.smoke !== undefined) await run(component.smoke);
   } finally {
     await endProcessesOf(host, uid);
   }
   return { component, files: await collect(host, component, folders.destdir, uid) };
+}
+
+/**
+ * The words of a make that takes its jobs from slots: without `-j {jobs}`, which would make it count by itself.
+ * @returns undefined for any other command
+ */
+export function withoutJobs(words: readonly string[]): readonly string[] | undefined {
+  if (!MAKES.includes(words[0] ?? '')) return undefined;
+  const at = words.findIndex(
+    (word, index) => /^(?:-j|--jobs=)\{jobs\}$/.test(word) || isTwoWords(words, index),
+  );
+  if (at < 0) return undefined;
+  return [...words.slice(0, at), ...words.slice(at + (isTwoWords(words, at) ? 2 : 1))];
+}
+
+/** Names under which the node has GNU make. */
+const MAKES = ['make', 'gmake', '/usr/bin/make', '/usr/bin/gmake'];
+
+function isTwoWords(words: readonly string[], at: number): boolean {
+  return /^(?:-j|--jobs)$/.test(words[at] ?? '') && words[at + 1] === '{jobs}';
 }
 
 function argvOf(words: readonly string[], fill: (word: string) => string): Argv {

@@ -171,7 +171,8 @@ describe('every command and option', () => {
 });
 
 describe('shell completion', () => {
-  it('is what scripts/completion.mjs makes from --help', () => {
+  // It asks every command for its help: half a minute where starts of programs are dear and other work goes on.
+  it('is what scripts/completion.mjs makes from --help', { timeout: 120_000 }, () => {
     const script = join(ROOT, 'scripts/completion.mjs');
     const args = [script, '--check', '--programs', join(folder, 'build')];
     const checked = spawnSync(process.execPath, args, { encoding: 'utf8' });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { target } from '../../src/model/layout.js';
+import type { BundledComponent } from '../../src/model/contents.js';
 import type { MadeBundle } from '../install/bundle.js';
 import type { Outcome } from '../lab/docker.js';
 import type { Lab } from '../lab/machines.js';
@@ -23,6 +24,23 @@ const C_SOURCE = {
     'while [ -e held ]; do sleep 0.1; done\nexec gcc -O2 -g -o hello hello.c -Wl,--no-as-needed "$@"\n',
 };
 
+/** --debug=j says whether make has found what it is to share its jobs by. */
+const MAKEFILE = [
+  '$(NAME):',
+  "\tprintf '#!/bin/sh\\necho $(NAME)\\n' >$@",
+  'install:',
+  '\tmkdir -p $(DESTDIR)/usr/local/bin',
+  '\tinstall -m 755 $(NAME) $(DESTDIR)/usr/local/bin/$(NAME)',
+  '',
+].join('\n');
+
+const madeByMake = (name: string): Partial<BundledComponent> => ({
+  name,
+  build: [['make', '--debug=j', '-j', '{jobs}', `NAME=${name}`]],
+  install: ['make', 'install', 'DESTDIR={destdir}', `NAME=${name}`],
+  files: [`/usr/local/bin/${name}`],
+});
+
 describe('where a component is built', () => {
   let lab: Lab;
   let pack: Packer;
@@ -31,6 +49,7 @@ describe('where a component is built', () => {
   let held: MadeBundle;
   let undeclared: MadeBundle;
   let slow: MadeBundle;
+  let two: MadeBundle;
   let before: string[];
   const digests: Record<string, string> = {};
 
@@ -82,6 +101,18 @@ describe('where a component is built', () => {
       rpms,
       source: C_SOURCE,
       component: { ...component, build: [['sh', 'build.sh', '-latomic', '-litm']] },
+    });
+    two = await pack.pack({
+      rpms: await pack.labClosure('make', 'coreutils'),
+      source: { Makefile: MAKEFILE },
+      component: { ...madeByMake('one'), packages: [{ name: 'make', needed: 'build' }] },
+      contents: (contents) => ({
+        ...contents,
+        components: contents.components.flatMap((component) => [
+          component,
+          { ...component, ...madeByMake('two') },
+        ]),
+      }),
     });
     const tool = pack.rpm({
       name: 'slow',
@@ -161,6 +192,22 @@ describe('where a component is built', () => {
       ]);
     });
   });
+
+  it.each(['host', 'isolated'])(
+    'two makes that run at the same time get the pipe that they share their jobs by (%s)',
+    async (way) => {
+      const done = await first(await op.carry(two), `--build ${way}`);
+      expect([done.exitCode, done.stderr]).toEqual([0, expect.anything()]);
+      expect(await out('one && two')).toBe('one\ntwo');
+      for (const name of ['one', 'two']) {
+        const log = await out(`cat ${target.log}/build-${name}.log`);
+        expect(log).toContain('Jobserver client (fds 3,4)');
+        // Neither that it is missing, nor that a number was forced on it.
+        expect(log).not.toContain('warning');
+      }
+      expect(await leftovers()).toBe('');
+    },
+  );
 
   it('an uninstall ends the build that a killed run left on the node', async () => {
     const folder = await op.carry(held);

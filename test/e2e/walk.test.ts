@@ -139,6 +139,12 @@ describe('the walk from a manifest to answered gRPC calls', () => {
       expect(await out('grep -c gcc- /var/log/airbundle/rpm-install.log')).not.toBe('0');
       expect(after.tools).toEqual([]);
       expect(await out('rpm -q gcc make openssl-devel | grep -vc "is not installed"')).toBe('0');
+      // Neither make says that it has to count by itself.
+      const logs = await out(
+        'cat /var/log/airbundle/build-haproxy.log /var/log/airbundle/build-keepalived.log',
+      );
+      expect(logs.match(/^# make: its jobs are counted together/gm)).toHaveLength(2);
+      expect(logs).not.toMatch(/jobserver|unrecognized options/);
     },
     INSTALLED_MS,
   );

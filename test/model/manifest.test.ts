@@ -68,7 +68,7 @@ describe('the shipped manifest', () => {
     ]);
     expect(component('keepalived')?.build).toEqual([
       ['./build_setup'],
-      ['./configure'],
+      ['./configure', '--disable-dependency-tracking'],
       ['make', '-j', '{jobs}'],
     ]);
   });

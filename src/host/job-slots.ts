@@ -1,0 +1,62 @@
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { run } from './process.js';
+
+/**
+ * Slots that commands which run at the same time share, in GNU make's jobserver protocol: each make may run one job;
+ * a byte in the pipe is the right to run one more, taken before it and put back after it. (make's manual,
+ * "POSIX Jobserver Interaction".)
+ */
+export interface JobSlots {
+  /** What a command gets as descriptors 3 and 4, where `makeFlags` looks for them. */
+  readonly descriptors: readonly [number, number];
+  /** The value of MAKEFLAGS. */
+  readonly makeFlags: string;
+  /** One slot more: somebody who had one has ended. */
+  add(): void;
+  close(): void;
+}
+
+/** make 3.82 (EL7) knows the first name, make 4.2 only the second; a name that one does not know it passes over. */
+const MAKE_FLAGS = '-j --jobserver-fds=3,4 --jobserver-auth=3,4';
+
+/** More have no room in a pipe, and writing would wait. */
+const MAX_SLOTS = 4096;
+
+/**
+ * Makes the pipe and puts the slots in.
+ * @param path of a name that must not exist and lives for a moment: Node makes no pipe that a child gets both ends of
+ * @returns undefined where it cannot be made; everybody counts alone then
+ */
+export async function openJobSlots(path: string, count: number): Promise<JobSlots | undefined> {
+  const { O_RDWR, O_RDONLY, O_WRONLY, O_NOFOLLOW } = constants;
+  const open: number[] = [];
+  const close = (): void => {
+    for (const descriptor of open.splice(0)) closeSync(descriptor);
+  };
+  let isMade = false;
+  try {
+    const made = await run(['mkfifo', '-m', '600', '--', path], { env: { PATH: '/usr/bin:/bin' } });
+    isMade = made.exitCode === 0;
+    if (!isMade) return undefined;
+    // Open for both ends first: neither of the others waits. A description of its own each, since make 4.3 sets
+    // O_NONBLOCK on the one that it reads from.
+    const take = (flags: number): number => {
+      const descriptor = openSync(path, flags | O_NOFOLLOW);
+      open.push(descriptor);
+      return descriptor;
+    };
+    const own = take(O_RDWR);
+    const descriptors = [take(O_RDONLY), take(O_WRONLY)] as const;
+    const add = (): void => {
+      if (open.length > 0) writeSync(own, '+');
+    };
+    for (let slot = 0; slot < Math.min(count, MAX_SLOTS); slot += 1) add();
+    return { descriptors, makeFlags: MAKE_FLAGS, add, close };
+  } catch {
+    close();
+    return undefined;
+  } finally {
+    if (isMade) await rm(path, { force: true });
+  }
+}
