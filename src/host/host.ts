@@ -1,4 +1,4 @@
-import type { JobSlots } from './job-slots.js';
+import type { JobSlots, SlotCounts } from './job-slots.js';
 import type { Argv, LoggedOptions, LoggedResult, RunOptions, RunResult } from './process.js';
 
 /** What lstat tells of one path. */
@@ -73,7 +73,7 @@ export interface Host {
    * @param path a name in a folder that only root may write, used for a moment
    * @returns undefined where they cannot be made
    */
-  jobSlots(path: string, count: number): Promise<JobSlots | undefined>;
+  jobSlots(path: string, counts: SlotCounts): Promise<JobSlots | undefined>;
   /** undefined when there is no such file. */
   read(path: string): Promise<Buffer | undefined>;
   /**

@@ -12,8 +12,8 @@ export interface JobSlots {
   readonly descriptors: readonly [number, number];
   /** The value of MAKEFLAGS. */
   readonly makeFlags: string;
-  /** One slot more: somebody who had one has ended. */
-  add(): void;
+  /** One of those who share them has ended: the others get its processor, unless they had more than there are. */
+  ended(): void;
   close(): void;
 }
 
@@ -23,12 +23,21 @@ const MAKE_FLAGS = '-j --jobserver-fds=3,4 --jobserver-auth=3,4';
 /** More have no room in a pipe, and writing would wait. */
 const MAX_SLOTS = 4096;
 
+export interface SlotCounts {
+  readonly processors: number;
+  /** How many commands are at work at the same time. */
+  readonly sharers: number;
+}
+
 /**
- * Makes the pipe and puts the slots in.
+ * Makes the pipe and puts in a slot for each processor that nobody has: whoever shares them has one from the start.
  * @param path of a name that must not exist and lives for a moment: Node makes no pipe that a child gets both ends of
  * @returns undefined where it cannot be made; everybody counts alone then
  */
-export async function openJobSlots(path: string, count: number): Promise<JobSlots | undefined> {
+export async function openJobSlots(
+  path: string,
+  { processors, sharers }: SlotCounts,
+): Promise<JobSlots | undefined> {
   const { O_RDWR, O_RDONLY, O_WRONLY, O_NOFOLLOW } = constants;
   const open: number[] = [];
   const close = (): void => {
@@ -48,11 +57,16 @@ export async function openJobSlots(path: string, count: number): Promise<JobSlot
     };
     const own = take(O_RDWR);
     const descriptors = [take(O_RDONLY), take(O_WRONLY)] as const;
-    const add = (): void => {
+    const put = (): void => {
       if (open.length > 0) writeSync(own, '+');
     };
-    for (let slot = 0; slot < Math.min(count, MAX_SLOTS); slot += 1) add();
-    return { descriptors, makeFlags: MAKE_FLAGS, add, close };
+    let free = Math.min(processors, MAX_SLOTS) - sharers;
+    for (let slot = 0; slot < free; slot += 1) put();
+    const ended = (): void => {
+      free += 1;
+      if (free > 0) put();
+    };
+    return { descriptors, makeFlags: MAKE_FLAGS, ended, close };
   } catch {
     close();
     return undefined;

@@ -221,9 +221,9 @@ async function buildAll(
   request: ApplyRequest,
   { jobs, way }: Extract<PlanStep, { kind: 'build' }>,
 ): Promise<Built[]> {
-  const free = Math.max(0, request.facts.cpus - jobs.length);
-  const slots = jobs.length > 1 ? await host.jobSlots(join(target.build, '_slots'), free) : undefined;
-  const builds = jobs.map((job) => build(host, request, job, way, slots).finally(() => slots?.add()));
+  const counts = { processors: request.facts.cpus, sharers: jobs.length };
+  const slots = jobs.length > 1 ? await host.jobSlots(join(target.build, '_slots'), counts) : undefined;
+  const builds = jobs.map((job) => build(host, request, job, way, slots).finally(() => slots?.ended()));
   // The first one that fails ends the step; the others may still start a command until they are ended.
   void Promise.allSettled(builds).then(() => slots?.close());
   return Promise.all(builds);

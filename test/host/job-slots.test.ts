@@ -45,8 +45,8 @@ async function workplace(): Promise<Workplace> {
   };
 }
 
-async function slotsIn(folder: string, count: number): Promise<JobSlots> {
-  const slots = await host.jobSlots(path.join(folder, 'slots'), count);
+async function slotsIn(folder: string, processors: number, sharers: number): Promise<JobSlots> {
+  const slots = await host.jobSlots(path.join(folder, 'slots'), { processors, sharers });
   if (slots === undefined) throw new Error('no slots could be made');
   onTestFinished(() => {
     slots.close();
@@ -57,49 +57,61 @@ async function slotsIn(folder: string, count: number): Promise<JobSlots> {
 describe('slots for jobs', () => {
   it('leave no name behind', async () => {
     const folder = temporaryFolder();
-    await slotsIn(folder, 2);
+    await slotsIn(folder, 3, 1);
     expect(readdirSync(folder)).toEqual([]);
   });
 
   it('let a make run one job and one more for each, and get all of them back', async () => {
     const at = await workplace();
-    const slots = await slotsIn(at.folder, 2);
+    const slots = await slotsIn(at.folder, 3, 1);
     for (const name of ['first', 'second']) await at.make(name, 7, slots);
     expect(at.most()).toBe(3);
   });
 
   it('are shared by makes that run at the same time', async () => {
     const at = await workplace();
-    const slots = await slotsIn(at.folder, 1);
+    const slots = await slotsIn(at.folder, 3, 2);
     await Promise.all(['a', 'b'].map((name) => at.make(name, 6, slots)));
     expect(at.most()).toBe(3);
   });
 
   it('grow when somebody has ended, while a make is at work', async () => {
     const at = await workplace();
-    const slots = await slotsIn(at.folder, 0);
+    const slots = await slotsIn(at.folder, 2, 2);
     const other = at.make('long', 8, slots);
     await at.make('short', 1, slots);
-    slots.add();
+    slots.ended();
     await other;
     // Of the two that had one each, the one that is left has both.
     expect(at.most()).toBe(2);
     expect(readFileSync(path.join(at.folder, 'seen'), 'utf8').trim().split('\n').slice(-2)).toContain('2');
   });
 
+  it('do not grow where there are fewer processors than builds', async () => {
+    const at = await workplace();
+    const slots = await slotsIn(at.folder, 2, 3);
+    slots.ended();
+    await at.make('left', 5, slots);
+    expect(at.most()).toBe(1);
+    slots.ended();
+    await at.make('later', 5, slots);
+    expect(at.most()).toBe(2);
+  });
+
   it('are not there where the pipe cannot be made, or its name is taken', async () => {
     const folder = temporaryFolder();
-    expect(await host.jobSlots(path.join(folder, 'no', 'slots'), 1)).toBeUndefined();
+    const counts = { processors: 2, sharers: 1 };
+    expect(await host.jobSlots(path.join(folder, 'no', 'slots'), counts)).toBeUndefined();
     writeFileSync(path.join(folder, 'file'), 'kept');
-    expect(await host.jobSlots(path.join(folder, 'file'), 1)).toBeUndefined();
+    expect(await host.jobSlots(path.join(folder, 'file'), counts)).toBeUndefined();
     expect(readFileSync(path.join(folder, 'file'), 'utf8')).toBe('kept');
   });
 
   it('are no longer added once they are closed', async () => {
-    const slots = await slotsIn(temporaryFolder(), 0);
+    const slots = await slotsIn(temporaryFolder(), 2, 2);
     slots.close();
     expect(() => {
-      slots.add();
+      slots.ended();
     }).not.toThrow();
   });
 });

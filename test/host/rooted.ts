@@ -80,7 +80,7 @@ export function rootedHost({ answer, fail }: RootedOptions = {}): Rooted {
       await real.append(at(log), result.stdout + result.stderr);
       return { ...result, stopped: false, dropped: false };
     },
-    jobSlots: (given, count) => real.jobSlots(at(given), count),
+    jobSlots: (given, counts) => real.jobSlots(at(given), counts),
     read: async (given) => {
       fails('read', given);
       return real.read(at(given));
