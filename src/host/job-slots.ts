@@ -38,7 +38,7 @@ export async function openJobSlots(
   path: string,
   { processors, sharers }: SlotCounts,
 ): Promise<JobSlots | undefined> {
-  const { O_RDWR, O_RDONLY, O_WRONLY, O_NOFOLLOW } = constants;
+  const { O_RDWR, O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
   const open: number[] = [];
   const close = (): void => {
     for (const descriptor of open.splice(0)) closeSync(descriptor);
@@ -55,10 +55,14 @@ export async function openJobSlots(
       open.push(descriptor);
       return descriptor;
     };
-    const own = take(O_RDWR);
+    const own = take(O_RDWR | O_NONBLOCK);
     const descriptors = [take(O_RDONLY), take(O_WRONLY)] as const;
     const put = (): void => {
-      if (open.length > 0) writeSync(own, '+');
+      try {
+        if (open.length > 0) writeSync(own, '+');
+      } catch {
+        // EAGAIN: somebody who shares them has filled the pipe, where there are slots enough.
+      }
     };
     let free = Math.min(processors, MAX_SLOTS) - sharers;
     for (let slot = 0; slot < free; slot += 1) put();

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -96,6 +97,21 @@ describe('slots for jobs', () => {
     slots.ended();
     await at.make('later', 5, slots);
     expect(at.most()).toBe(2);
+  });
+
+  it('hold nobody up when somebody has filled the pipe', () => {
+    // In a process of its own, which a write that waits would keep for ever.
+    const script = [
+      "import { writeSync } from 'node:fs';",
+      "import { openJobSlots } from './src/host/job-slots.ts';",
+      `const slots = await openJobSlots(${JSON.stringify(path.join(temporaryFolder(), 'slots'))}, { processors: 2, sharers: 2 });`,
+      "writeSync(slots.descriptors[1], '+'.repeat(65_536));",
+      'slots.ended();',
+      "console.log('went on');",
+    ].join('\n');
+    const words = ['--import', 'tsx', '--input-type=module', '-e', script];
+    const done = spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 15_000 });
+    expect([done.stdout, done.stderr, done.signal]).toEqual(['went on\n', '', null]);
   });
 
   it('are not there where the pipe cannot be made, or its name is taken', async () => {
