@@ -2,25 +2,34 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { run } from './process.js';
 
+/** How one command finds the slots that it shares with others. */
+export interface JobShare {
+  /** What the command gets as descriptors 3 and 4, where `makeFlags` looks for them. */
+  readonly descriptors: readonly [number, number];
+  /** The value of MAKEFLAGS. */
+  readonly makeFlags: string;
+}
+
 /**
  * Slots that commands which run at the same time share, in GNU make's jobserver protocol: each make may run one job;
  * a byte in the pipe is the right to run one more, taken before it and put back after it. (make's manual,
  * "POSIX Jobserver Interaction".)
  */
 export interface JobSlots {
-  /** What a command gets as descriptors 3 and 4, where `makeFlags` looks for them. */
-  readonly descriptors: readonly [number, number];
-  /** The value of MAKEFLAGS. */
-  readonly makeFlags: string;
+  /** One for each of those who share them. */
+  readonly shares: readonly JobShare[];
   /** One of those who share them has ended: the others get its processor, unless they had more than there are. */
   ended(): void;
   close(): void;
 }
 
-/** make 3.82 (EL7) knows the first name, make 4.2 only the second; a name that one does not know it passes over. */
+/**
+ * make 3.82 (EL7) knows only the first name. Both are given: one that a make does not know it passes over, and with
+ * neither, `-j` would be no limit at all.
+ */
 const MAKE_FLAGS = '-j --jobserver-fds=3,4 --jobserver-auth=3,4';
 
-/** More have no room in a pipe, and writing would wait. */
+/** A pipe has room for them, however small it is. */
 const MAX_SLOTS = 4096;
 
 export interface SlotCounts {
@@ -43,26 +52,24 @@ export async function openJobSlots(
   const close = (): void => {
     for (const descriptor of open.splice(0)) closeSync(descriptor);
   };
-  let isMade = false;
+  const take = (flags: number): number => {
+    const descriptor = openSync(path, flags | O_NOFOLLOW);
+    open.push(descriptor);
+    return descriptor;
+  };
+  const made = await run(['mkfifo', '-m', '600', '--', path], { env: { PATH: '/usr/bin:/bin' } });
+  if (made.exitCode !== 0) return undefined;
   try {
-    const made = await run(['mkfifo', '-m', '600', '--', path], { env: { PATH: '/usr/bin:/bin' } });
-    isMade = made.exitCode === 0;
-    if (!isMade) return undefined;
-    // Open for both ends first: neither of the others waits. A description of its own each, since make 4.3 sets
-    // O_NONBLOCK on the one that it reads from.
-    const take = (flags: number): number => {
-      const descriptor = openSync(path, flags | O_NOFOLLOW);
-      open.push(descriptor);
-      return descriptor;
-    };
+    // Open for both ends first: none of the others waits.
     const own = take(O_RDWR | O_NONBLOCK);
-    const descriptors = [take(O_RDONLY), take(O_WRONLY)] as const;
+    // Each has descriptions of its own: make 4.3 sets O_NONBLOCK on the one that it reads from, with which 3.82 fails.
+    const shares = Array.from({ length: sharers }, () => ({
+      descriptors: [take(O_RDONLY), take(O_WRONLY)] as const,
+      makeFlags: MAKE_FLAGS,
+    }));
+    await rm(path);
     const put = (): void => {
-      try {
-        if (open.length > 0) writeSync(own, '+');
-      } catch {
-        // EAGAIN: somebody who shares them has filled the pipe, where there are slots enough.
-      }
+      if (open.length > 0) writeUnlessFull(own);
     };
     let free = Math.min(processors, MAX_SLOTS) - sharers;
     for (let slot = 0; slot < free; slot += 1) put();
@@ -70,11 +77,19 @@ export async function openJobSlots(
       free += 1;
       if (free > 0) put();
     };
-    return { descriptors, makeFlags: MAKE_FLAGS, ended, close };
+    return { shares, ended, close };
   } catch {
     close();
+    await rm(path, { force: true }).catch(() => undefined);
     return undefined;
-  } finally {
-    if (isMade) await rm(path, { force: true });
+  }
+}
+
+/** Somebody who shares the pipe may have filled it: there are slots enough then. */
+function writeUnlessFull(descriptor: number): void {
+  try {
+    writeSync(descriptor, '+');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Configuration } from '../configure/types.js';
 import type { Host } from '../host/host.js';
-import type { JobSlots } from '../host/job-slots.js';
+import type { JobShare } from '../host/job-slots.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
 import type { BuildWay } from '../model/packages.js';
@@ -222,8 +222,13 @@ async function buildAll(
   { jobs, way }: Extract<PlanStep, { kind: 'build' }>,
 ): Promise<Built[]> {
   const counts = { processors: request.facts.cpus, sharers: jobs.length };
-  const slots = jobs.length > 1 ? await host.jobSlots(join(target.build, '_slots'), counts) : undefined;
-  const builds = jobs.map((job) => build(host, request, job, way, slots).finally(() => slots?.ended()));
+  const pipe = join(target.build, '_slots');
+  // A run that was killed in that moment has left it.
+  if (jobs.length > 1) await host.remove(pipe);
+  const slots = jobs.length > 1 ? await host.jobSlots(pipe, counts) : undefined;
+  const builds = jobs.map((job, index) =>
+    build(host, request, job, way, slots?.shares[index]).finally(() => slots?.ended()),
+  );
   // The first one that fails ends the step; the others may still start a command until they are ended.
   void Promise.allSettled(builds).then(() => slots?.close());
   return Promise.all(builds);
@@ -234,7 +239,7 @@ function build(
   request: ApplyRequest,
   job: BuildJob,
   way: BuildWay,
-  slots: JobSlots | undefined,
+  slots: JobShare | undefined,
 ): Promise<Built> {
   const { component } = job;
   const source = join(stagedFolder(request.staged), component.source.path);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { BundleError } from '../errors.js';
 import { stepError } from '../errors.js';
 import type { Host } from '../host/host.js';
-import type { JobSlots } from '../host/job-slots.js';
+import type { JobShare } from '../host/job-slots.js';
 import type { Argv, LoggedOptions } from '../host/process.js';
 import { lastLines, outcome } from '../host/process.js';
 import type { BundledComponent } from '../model/contents.js';
@@ -109,7 +109,7 @@ export interface BuildOptions {
   /** For `make -j {jobs}`: processors of the node. */
   readonly jobs: number;
   /** The same number, shared with the components that are built at the same time. */
-  readonly slots?: JobSlots;
+  readonly slots?: JobShare;
   /** Asked now and then; true ends the build. */
   readonly stop: () => boolean;
   readonly way: BuildWay;
@@ -145,7 +145,7 @@ export async function buildComponent(
   const command = async (
     argv: Argv,
     started: ReturnType<BuildPlace['start']>,
-    { inputFile, slots }: { inputFile?: string; slots?: JobSlots | undefined } = {},
+    { inputFile, slots }: { inputFile?: string; slots?: JobShare | undefined } = {},
   ): Promise<void> => {
     const shared =
       slots === undefined ? '' : '# make: its jobs are counted together with those of the other builds\n';

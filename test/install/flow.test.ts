@@ -231,6 +231,49 @@ describe('the way through an installation', () => {
     });
   });
 
+  it('closes what two builds share, also when both fail, and lets each have its own end of it', async () => {
+    const two = await makeBundle({
+      work: path.join(work, 'two'),
+      key,
+      contents: (contents) => ({
+        ...contents,
+        components: contents.components.flatMap((component) => [
+          component,
+          { ...component, name: 'other', files: ['/usr/local/bin/other'] },
+        ]),
+      }),
+    });
+    const host = node();
+    cpSync(two.folder, path.join(host.root, 'two'), { recursive: true });
+    const told: unknown[] = [];
+    const shared: Rooted = {
+      ...host,
+      jobSlots: async (at, counts) => {
+        const slots = await host.jobSlots(at, counts);
+        told.push({ at, ...counts, shares: new Set(slots?.shares.flatMap((one) => one.descriptors)).size });
+        return (
+          slots && {
+            shares: slots.shares,
+            ended: () => void told.push('ended'),
+            close: () => {
+              told.push('closed');
+              slots.close();
+            },
+          }
+        );
+      },
+    };
+    // The node of this test has no tar.
+    expect(await failure(run(shared, { directory: '/two' }))).toMatchObject({
+      code: 'BUILD_FAILED',
+      exit: 6,
+    });
+    const at = `${target.build}/_slots`;
+    const processors = expect.any(Number) as unknown;
+    expect(told).toEqual([{ at, processors, sharers: 2, shares: 4 }, 'ended', 'ended', 'closed']);
+    expect(names(host, target.build)).toEqual([]);
+  });
+
   it('counts an account once, although an earlier run had announced it and made none', async () => {
     const configured = await makeBundle({ work: path.join(work, 'account'), key, component: HELLO_ACCOUNT });
     let adds = false;
