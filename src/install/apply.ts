@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Configuration } from '../configure/types.js';
 import type { Host } from '../host/host.js';
-import type { JobShare } from '../host/job-slots.js';
+import type { JobShare, JobSlots } from '../host/job-slots.js';
 import type { Contents } from '../model/contents.js';
 import { target } from '../model/layout.js';
 import type { BuildWay } from '../model/packages.js';
@@ -221,11 +221,7 @@ async function buildAll(
   request: ApplyRequest,
   { jobs, way }: Extract<PlanStep, { kind: 'build' }>,
 ): Promise<Built[]> {
-  const counts = { processors: request.facts.cpus, sharers: jobs.length };
-  const pipe = join(target.build, '_slots');
-  // A run that was killed in that moment has left it.
-  if (jobs.length > 1) await host.remove(pipe);
-  const slots = jobs.length > 1 ? await host.jobSlots(pipe, counts) : undefined;
+  const slots = jobs.length > 1 ? await shareJobs(host, request.facts.cpus, jobs.length) : undefined;
   const builds = jobs.map((job, index) =>
     build(host, request, job, way, slots?.shares[index]).finally(() => slots?.ended()),
   );
@@ -234,12 +230,19 @@ async function buildAll(
   return Promise.all(builds);
 }
 
+async function shareJobs(host: Host, processors: number, sharers: number): Promise<JobSlots | undefined> {
+  const pipe = join(target.build, '_slots');
+  // A run that was killed in that moment has left it.
+  await host.remove(pipe);
+  return host.jobSlots(pipe, { processors, sharers });
+}
+
 function build(
   host: Host,
   request: ApplyRequest,
   job: BuildJob,
   way: BuildWay,
-  slots: JobShare | undefined,
+  share: JobShare | undefined,
 ): Promise<Built> {
   const { component } = job;
   const source = join(stagedFolder(request.staged), component.source.path);
@@ -256,7 +259,7 @@ function build(
           jobs: request.facts.cpus,
           stop: request.interrupted,
           way,
-          ...(slots === undefined ? {} : { slots }),
+          ...(share === undefined ? {} : { share }),
         },
         own,
       ),

@@ -108,8 +108,8 @@ async function inRoot(host: Host, { component, uid }: BuildJob): Promise<BuildPl
 export interface BuildOptions {
   /** For `make -j {jobs}`: processors of the node. */
   readonly jobs: number;
-  /** The same number, shared with the components that are built at the same time. */
-  readonly slots?: JobShare;
+  /** Its share of that number, where other components are built at the same time. */
+  readonly share?: JobShare;
   /** Asked now and then; true ends the build. */
   readonly stop: () => boolean;
   readonly way: BuildWay;
@@ -140,15 +140,14 @@ export async function buildComponent(
   for (const folder of [folders.source, folders.destdir, folders.home, folders.temporary])
     await host.makeDirectory(folder, { mode: 0o700, uid, gid: uid });
 
-  // The root is mounted nosuid.
-  const confined = options.way === 'isolated' ? (argv: Argv): Argv => argv : await confinement(host);
+  const confined = await confinement(host, options.way);
   const command = async (
     argv: Argv,
     started: ReturnType<BuildPlace['start']>,
-    { inputFile, slots }: { inputFile?: string; slots?: JobShare | undefined } = {},
+    { inputFile, share }: { inputFile?: string; share?: JobShare } = {},
   ): Promise<void> => {
     const shared =
-      slots === undefined ? '' : '# make: its jobs are counted together with those of the other builds\n';
+      share === undefined ? '' : '# make: its jobs are counted together with those of the other builds\n';
     await host.append(log, `\n${shared}$ ${argv.join(' ')}\n`);
     const result = await host.runLogged(confined(started.argv), log, {
       ...started.options,
@@ -156,9 +155,9 @@ export async function buildComponent(
       env: {
         HOME: home,
         TMPDIR: temporary,
-        ...(slots === undefined ? {} : { MAKEFLAGS: slots.makeFlags }),
+        ...(share === undefined ? {} : { MAKEFLAGS: share.makeFlags }),
       },
-      ...(slots === undefined ? {} : { descriptors: slots.descriptors }),
+      ...(share === undefined ? {} : { descriptors: share.descriptors }),
       timeoutMs: COMMAND_TIMEOUT_MS,
       ...(inputFile === undefined ? {} : { inputFile }),
       onNote: (line) => {
@@ -194,10 +193,10 @@ export async function buildComponent(
     const fill = (word: string): string =>
       word.replaceAll('{jobs}', String(options.jobs)).replaceAll('{destdir}', place.destdir);
     const run = (words: readonly string[]): Promise<void> => {
-      const { slots } = options;
-      const sharing = slots === undefined ? undefined : withoutJobs(words);
+      const { share } = options;
+      const sharing = share === undefined ? undefined : withoutJobs(words);
       const argv = argvOf(sharing ?? words, fill);
-      return command(argv, place.start(argv), sharing === undefined ? {} : { slots });
+      return command(argv, place.start(argv), share === undefined || sharing === undefined ? {} : { share });
     };
     // By the node's own tar: a root of the bundle's RPMs may have none.
     const unpack: Argv = ['tar', '-x', '-f', '-', '--no-same-owner', '--strip-components=1'];

@@ -292,11 +292,12 @@ describe('where a component is built', () => {
       expect(await leftovers()).toBe('');
     });
 
-    it('has no network, no setuid and no way to see the node from the build', async () => {
+    it('has no network, no setuid, no way to see the node from the build, and at most 4096 processes', async () => {
       const look = [
         'ls /sys/class/net 2>/dev/null; cat /proc/net/dev | tail -n +3 | cut -d: -f1',
         'id -u; id -G; ls /root/desk /media 2>&1; test -w / && echo writable',
         "grep -o ' / [^ ]*' /proc/self/mountinfo",
+        "grep 'Max processes' /proc/self/limits",
       ].join('; ');
       const spy = await pack.pack({
         rpms: await pack.labClosure('gcc', 'coreutils', 'sed', 'grep'),
@@ -312,6 +313,7 @@ describe('where a component is built', () => {
       expect(seen).not.toContain('key.pem');
       expect(seen).not.toContain('writable');
       expect(seen).toMatch(/ \/ [^\n]*nosuid/);
+      expect(seen).toMatch(/^Max processes +4096 +4096 /m);
     });
   });
 });

@@ -51,7 +51,7 @@ describe("the build's own user, against what is taken from it", () => {
   /** As the build runs: to the end of its own command, whatever it leaves behind. */
   const build = async (script: string): Promise<void> => {
     const good = 'mkdir -p usr/sbin usr/share/hello; echo hello >usr/sbin/hello; echo a >usr/share/hello/a';
-    const argv = (await confinement(host))(['sh', '-c', `${good}\n${script}`]);
+    const argv = (await confinement(host, 'host'))(['sh', '-c', `${good}\n${script}`]);
     const log = path.join(top, 'log');
     const done = await host.runLogged(argv, log, { uid: BUILDER, gid: BUILDER, cwd: destdir });
     expect([done.exitCode, readFileSync(log, 'utf8')]).toEqual([0, '']);
@@ -229,8 +229,15 @@ describe("the build's own user, against what is taken from it", () => {
     const suid = path.join(top, 'suid');
     execFileSync('cp', ['/usr/bin/id', suid]);
     chmodSync(suid, 0o4755);
-    const argv = (await confinement(host))([suid, '-u']);
+    const argv = (await confinement(host, 'host'))([suid, '-u']);
     const done = await host.run(argv, { uid: BUILDER, gid: BUILDER });
     expect(done.stdout.trim()).toBe(String(BUILDER));
+  });
+
+  it.each(['host', 'isolated'] as const)('has its processes counted (%s)', async (way) => {
+    const argv = (await confinement(host, way))(['sh', '-c', 'grep "Max processes" /proc/self/limits']);
+    const done = await host.run(argv, { uid: BUILDER, gid: BUILDER });
+    const [soft, hard] = done.stdout.split(/ {2,}/).slice(1, 3);
+    expect([soft, hard]).toEqual(['4096', '4096']);
   });
 });
