@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../lab/docker.js';
 import { collectorImage } from '../lab/images.js';
 import { LAB } from '../lab/paths.js';
+import { labRepository } from '../lab/repository.js';
 import type { LabSources } from '../lab/sources.js';
 import { labSources } from '../lab/sources.js';
 import { packed } from '../lab/walk/packager.js';
@@ -29,9 +30,10 @@ describe('the work of bundle create', { timeout: 900_000 }, () => {
       chmodSync(wrapper, 0o755);
     }
     sources = await labSources();
-    // Made here, before anything is counted.
+    // Made here, before anything is counted: on a new machine this is the first file that needs them.
     await collectorImage();
-  });
+    await labRepository();
+  }, 1_500_000);
   afterAll(() => {
     process.env['PATH'] = before;
     rmSync(scratch, { recursive: true, force: true });
