@@ -71,9 +71,8 @@ export default defineConfig({
           exclude: [...configDefaults.exclude, ...LAB],
           // Vitest's own choice leaves one core free: of two, half the machine.
           maxWorkers: availableParallelism(),
-          // A test of one second was seen to take 24 on a slow machine with two workers: longer is hanging.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 20_000,
+          hookTimeout: 20_000,
           sequence: { groupOrder: 0 },
         },
       },
